@@ -1,0 +1,23 @@
+//! The pure decisions of `supervisor`.
+//!
+//! Nothing here does I/O, reads a clock or throws dice: time, randomness and facts come in
+//! as arguments, decisions go out as data. The actors carry them out.
+
+pub mod backoff;
+pub mod event;
+pub mod level;
+pub mod name;
+pub mod policy;
+pub mod service;
+pub mod time;
+pub mod view;
+
+pub use event::{
+    Action, Change, Event, EventKind, Exit, Generation, Moment, Note, RestartKind, StartFailure,
+};
+pub use level::{Freshness, Level, Thresholds};
+pub use name::ServiceName;
+pub use policy::Policy;
+pub use service::{Memory, Now, Service};
+pub use time::{Mono, Time, Timestamp};
+pub use view::{StateWord, View};

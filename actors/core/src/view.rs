@@ -1,0 +1,98 @@
+//! What the outside sees of a service: the service object of the API.
+
+use serde::{Serialize, Serializer};
+
+use crate::level::{Freshness, Level};
+use crate::name::ServiceName;
+use crate::time::Timestamp;
+
+/// What a service is doing, in the API's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateWord {
+    /// Being started, or waiting for what it depends on.
+    Starting,
+    /// Its process runs and is ready.
+    Running,
+    /// Being stopped; nothing new is started before nothing is left.
+    Stopping,
+    /// Not running, because somebody wants it so (or it is disabled).
+    Stopped,
+    /// Waiting out the delay before the next restart.
+    Backoff,
+    /// Restarted too often: not started until cleared.
+    Quarantined,
+    /// Left alone on request.
+    Paused,
+    /// Ended, and its policy does not restart it.
+    Exited,
+    /// Not run by us, only watched.
+    External,
+}
+
+/// A service object. Seconds are numbers, dates RFC 3339 in UTC, absent values null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct View {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its level.
+    pub status: Level,
+    /// What it is doing.
+    pub state: StateWord,
+    /// The main process, where there is one.
+    pub pid: Option<i32>,
+    /// Which life this is.
+    pub generation: u32,
+    /// How often it promises to pulse, in seconds; null for one that pulses by living.
+    pub interval: Option<f64>,
+    /// Seconds since its last sign of life.
+    pub age: Option<f64>,
+    /// Whole intervals missed.
+    pub missed: u32,
+    /// The larger of missed intervals and consecutive errors.
+    pub consecutive_failures: u32,
+    /// Restarts since it is known, all lives together.
+    pub restarts: u64,
+    /// Why its level is what it is, in a plain sentence; empty when healthy.
+    pub reason: String,
+    /// When it last gave a sign of life.
+    #[serde(serialize_with = "rfc3339")]
+    pub last_heartbeat: Option<Timestamp>,
+    /// The Deacon's word for its age; null where age does not judge it.
+    pub freshness: Option<Freshness>,
+    /// Pulses ever received, exact.
+    pub total_pulses: u64,
+    /// Errors ever reported.
+    pub error_count: u64,
+    /// Whether it counts in full for the overall status.
+    pub critical: bool,
+    /// When the present life began.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Option<Timestamp>,
+    /// Seconds of the present life.
+    pub uptime: Option<f64>,
+    /// Seconds until the next start (in backoff or quarantine).
+    pub next_start_in: Option<f64>,
+    /// Seconds until a pause ends by itself.
+    pub paused_for: Option<f64>,
+    /// What it said last.
+    pub message: Option<String>,
+    /// What keeps a stop from ending, as `pid (name)`.
+    pub blocked_by: Option<String>,
+    /// Labels of the owner's.
+    pub tags: Vec<String>,
+    /// What must be ready before it starts.
+    pub depends_on: Vec<ServiceName>,
+}
+
+/// A date as RFC 3339, or null.
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
+fn rfc3339<S: Serializer>(date: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match date {
+        Some(date) => to.serialize_some(&date.rfc3339()),
+        None => to.serialize_none(),
+    }
+}

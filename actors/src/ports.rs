@@ -1,0 +1,247 @@
+//! What actors need of the world, as traits: real in `src/adapters`, faked in `testing`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+
+use supervisor_core::event::{Exit, Generation, StartFailure};
+use supervisor_core::time::Mono;
+use supervisor_core::{ServiceName, Timestamp};
+
+use crate::messages::{Mark, NewEvent};
+use crate::spec::{Nudge, ProcessSpec};
+
+/// The clocks.
+pub trait Clock: Send + Sync {
+    /// The monotonic clock, suspend excluded.
+    fn mono(&self) -> Mono;
+    /// The wall clock.
+    fn wall(&self) -> Timestamp;
+}
+
+/// Randomness in 0..1, for jitter.
+pub trait Dice: Send + Sync {
+    /// A throw.
+    fn roll(&self) -> f64;
+}
+
+/// Starts and finds processes. All on the thread of the actors; nothing here blocks for
+/// longer than a spawn.
+pub trait Processes {
+    /// Starts one; everything that happens to it, a failed start included, goes to `sink`.
+    fn launch(&self, launch: Launch, sink: ProcessSink) -> Box<dyn Process>;
+
+    /// Finds what an earlier supervisor left of a service: `None` if nothing lives and no
+    /// exit is on record. What happens to a living one from now on goes to `sink`.
+    fn adopt<'a>(
+        &'a self,
+        name: &'a ServiceName,
+        process: &'a ProcessSpec,
+        sink: ProcessSink,
+    ) -> LocalBoxFuture<'a, Option<Adoption>>;
+}
+
+/// Where a process adapter tells what happens.
+pub type ProcessSink = Rc<dyn Fn(ProcessEvent)>;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Whose process.
+    pub name: ServiceName,
+    /// Which life.
+    pub generation: Generation,
+    /// How.
+    pub process: Arc<ProcessSpec>,
+}
+
+/// What an earlier supervisor left of a service.
+pub enum Adoption {
+    /// It lives.
+    Living {
+        /// Which life.
+        generation: Generation,
+        /// Its main process.
+        pid: i32,
+        /// To act on it.
+        process: Box<dyn Process>,
+    },
+    /// Its main process has ended meanwhile, but others of it live.
+    Remains {
+        /// Which life.
+        generation: Generation,
+        /// How it ended.
+        exit: Exit,
+        /// To act on it.
+        process: Box<dyn Process>,
+    },
+    /// It ended meanwhile, whole.
+    Ended {
+        /// Which life.
+        generation: Generation,
+        /// How.
+        exit: Exit,
+    },
+    /// Its shim is gone while it lived: its tree is being ended, `Gone` will come.
+    ShimLost {
+        /// Which life.
+        generation: Generation,
+        /// To act on it.
+        process: Box<dyn Process>,
+    },
+}
+
+/// A started process, whole with all its descendants.
+pub trait Process {
+    /// The stop ladder: stop signal, SIGCONT, SIGKILL to what is left after the stop timeout.
+    /// Ends in [`ProcessEvent::Gone`]. A second call while it runs kills at once.
+    fn stop(&self);
+    /// A signal to its main process.
+    ///
+    /// # Errors
+    /// Why it could not be sent.
+    fn signal(&self, signal: i32) -> Result<(), String>;
+}
+
+/// What happens to a process.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProcessEvent {
+    /// It has executed.
+    Started {
+        /// Its main process.
+        pid: i32,
+    },
+    /// It could not be started; nothing of it is left.
+    StartFailed(StartFailure),
+    /// Its main process ended.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Whether others of it live.
+        left: bool,
+    },
+    /// Nothing of it is left (not said after `Exited` with `left: false`).
+    Gone,
+    /// Its stop waits for these, as `pid (name)`.
+    Blocked(String),
+    /// Its shim is gone while it lived: its tree is being ended, `Gone` will come.
+    ShimLost,
+}
+
+/// Runs the owner's short commands and calls: nudges other than signals, restart commands.
+pub trait Errands {
+    /// Runs a command to its end, or sends an HTTP call, or types into tmux.
+    ///
+    /// # Errors
+    /// Why it failed, in a sentence.
+    fn nudge(&self, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>>;
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// Why it failed, in a sentence.
+    fn run(&self, command: &[String]) -> LocalBoxFuture<'static, Result<(), String>>;
+}
+
+/// The database. Blocking: the archive calls it on a blocking thread.
+pub trait Store: Send {
+    /// Reads what services remember, as JSON by name.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    fn load(&mut self) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// Writes a batch in one transaction. Returning means that it survives our SIGKILL.
+    ///
+    /// # Errors
+    /// Where it could not be written, whole.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Reads events.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError>;
+
+    /// What happened on opening that people should know: a database set aside as corrupt.
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// New events, in order.
+    pub events: Vec<NewEvent>,
+    /// What services must remember, as JSON; each service at most once.
+    pub memories: Vec<(ServiceName, String)>,
+}
+
+/// Which events are asked for, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventQuery {
+    /// Only those after this id.
+    pub after: Option<i64>,
+    /// Only those at or after this time.
+    pub since: Option<Timestamp>,
+    /// Only those of this service.
+    pub service: Option<String>,
+    /// At most so many: the newest of them where `after` is not given, else the oldest.
+    pub limit: u32,
+}
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Grows with time.
+    pub id: i64,
+    /// When, RFC 3339 with microseconds.
+    pub time: String,
+    /// Of which service.
+    pub service: String,
+    /// What.
+    pub kind: String,
+    /// What it was before.
+    pub from: Option<String>,
+    /// What it is now.
+    pub to: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why the database does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be written or read now: full, read-only, an I/O error.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
+    /// It was busy for longer than we wait.
+    #[error("the database is busy")]
+    Busy,
+    /// The archive is being rebuilt or stopped.
+    #[error("the archive does not answer")]
+    NoArchive,
+}
+
+/// The small files through which we show life and remember our clock.
+pub trait Marks {
+    /// Reads the mark that the last supervisor left, if it is whole.
+    fn read(&self) -> Option<Mark>;
+    /// Leaves a mark: called about once a second, so it must cost microseconds.
+    fn leave(&self, mark: &Mark);
+    /// The present boot's id.
+    fn boot(&self) -> String;
+}
+
+/// Writes `deacon/heartbeat.json` atomically. Blocking: called on a blocking thread.
+pub trait DeaconFile: Send {
+    /// Writes these bytes.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// What stands there, if anything does.
+    fn read(&mut self) -> Option<Vec<u8>>;
+}
