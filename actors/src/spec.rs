@@ -13,6 +13,9 @@ use supervisor_core::policy::Policy;
 pub struct ServiceSpec {
     /// Its name.
     pub name: ServiceName,
+    /// Whether it is started (or, run by others, judged) with the supervisor; a disabled one
+    /// is shown as stopped until an operator starts it.
+    pub enabled: bool,
     /// What decisions depend on. Equal ones are shared: a million services cost one.
     pub policy: Arc<Policy>,
     /// Its process, where we run it.
