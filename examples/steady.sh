@@ -1,0 +1,7 @@
+# Works, and says so every second.
+. examples/pulse.sh
+
+while :; do
+    pulse
+    sleep 1
+done
