@@ -4,13 +4,19 @@
 //! as arguments, decisions go out as data. The actors carry them out.
 
 pub mod backoff;
+pub mod deacon;
+pub mod dependency;
 pub mod event;
 pub mod level;
 pub mod name;
+pub mod overall;
 pub mod policy;
 pub mod service;
+pub mod stall;
+pub mod storm;
 pub mod time;
 pub mod view;
+pub mod wheel;
 
 pub use event::{
     Action, Change, Event, EventKind, Exit, Generation, Moment, Note, RestartKind, StartFailure,
