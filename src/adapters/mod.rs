@@ -1,0 +1,8 @@
+//! What the actors' ports mean on a real machine.
+
+pub(crate) mod checksum;
+pub(crate) mod clock;
+pub(crate) mod deacon_file;
+pub(crate) mod dice;
+pub(crate) mod marks;
+pub(crate) mod store;

@@ -1,0 +1,149 @@
+//! The tables, version by version. `user_version` says which version a database has.
+
+use rusqlite::Connection;
+
+/// Marks a database as ours (`svst` in ASCII).
+pub(crate) const APPLICATION_ID: i32 = 0x7376_7374;
+
+/// One step each, from version n to n + 1. Never change one that was released: add another.
+pub(crate) const MIGRATIONS: &[&str] = &[
+    // 1: `sum` finds garbled memories, which SQLite itself does not. No index on events: it
+    // would cost many times what an insert does, and their ids already grow with time.
+    "CREATE TABLE service (
+        name   TEXT PRIMARY KEY NOT NULL,
+        memory TEXT NOT NULL,
+        sum    INTEGER NOT NULL
+     ) WITHOUT ROWID;
+     CREATE TABLE event (
+        id      INTEGER PRIMARY KEY,
+        time    INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        kind    TEXT NOT NULL,
+        from_   TEXT,
+        to_     TEXT,
+        reason  TEXT NOT NULL
+     );",
+];
+
+pub(crate) const LOAD: &str = "SELECT name, memory, sum FROM service";
+pub(crate) const REMEMBER: &str = "INSERT INTO service (name, memory, sum) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET memory = excluded.memory, sum = excluded.sum";
+pub(crate) const RECORD: &str = "INSERT INTO event (id, time, service, kind, from_, to_, reason)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const OLDEST_TO_NEWEST: &str =
+    "SELECT id, time, service, kind, from_, to_, reason FROM event
+     WHERE id > ?1 AND time >= ?2 AND (?3 IS NULL OR service = ?3) ORDER BY id LIMIT ?4";
+pub(crate) const NEWEST_TO_OLDEST: &str =
+    "SELECT id, time, service, kind, from_, to_, reason FROM event
+     WHERE id > ?1 AND time >= ?2 AND (?3 IS NULL OR service = ?3) ORDER BY id DESC LIMIT ?4";
+pub(crate) const ID_RANGE: &str = "SELECT (SELECT min(id) FROM event), (SELECT max(id) FROM event)";
+/// The newest of the `?2` oldest events that is older than `?1`: with it go all before it.
+pub(crate) const LAST_TO_FORGET: &str = "SELECT max(id) FROM
+    (SELECT id, time FROM event ORDER BY id LIMIT ?2) WHERE time < ?1";
+pub(crate) const FORGET: &str =
+    "DELETE FROM event WHERE id <= ?1 AND id < (SELECT max(id) FROM event)";
+
+/// Every statement that we run: a database in which one of them cannot be prepared is not ours.
+const STATEMENTS: &[&str] = &[
+    LOAD,
+    REMEMBER,
+    RECORD,
+    OLDEST_TO_NEWEST,
+    NEWEST_TO_OLDEST,
+    ID_RANGE,
+    LAST_TO_FORGET,
+    FORGET,
+];
+
+/// How a database's version stands to ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It has our version, or was brought up to it.
+    Ours,
+    /// A newer program wrote it, but it has all that we use: it is used as it is.
+    Newer(i32),
+}
+
+/// Why a database that SQLite can read is of no use.
+#[derive(Debug)]
+pub(crate) enum Misfit {
+    /// It is damaged, or not ours.
+    Foreign(String),
+    /// A newer program wrote it, and what we use is no longer there.
+    TooNew(i32),
+    /// SQLite's own word.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Misfit {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Brings a database up to the newest of these versions, each step in a transaction of its own.
+pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<Fit, Misfit> {
+    let ours = i32::try_from(migrations.len()).unwrap_or(i32::MAX);
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let empty: bool = connection.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
+        [],
+        |row| row.get(0),
+    )?;
+    if !empty && id != APPLICATION_ID {
+        return Err(Misfit::Foreign(format!(
+            "its application id is {id}, not ours"
+        )));
+    }
+    if version < 0 || (version == 0 && !empty) || (version > 0 && empty) {
+        return Err(Misfit::Foreign(format!(
+            "its version {version} does not fit its tables"
+        )));
+    }
+    if version > ours {
+        return match prepare_all(connection) {
+            Ok(()) => Ok(Fit::Newer(version)),
+            Err(error) if is_about_schema(&error) => Err(Misfit::TooNew(version)),
+            Err(error) => Err(error.into()),
+        };
+    }
+    for (step, sql) in (1..)
+        .zip(migrations)
+        .skip(usize::try_from(version).unwrap_or(0))
+    {
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction
+            .execute_batch(sql)
+            .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
+            .and_then(|()| transaction.pragma_update(None, "user_version", step))
+            .map_err(foreign_if_about_schema)?;
+        transaction.commit()?;
+    }
+    prepare_all(connection).map_err(foreign_if_about_schema)?;
+    Ok(Fit::Ours)
+}
+
+fn prepare_all(connection: &Connection) -> Result<(), rusqlite::Error> {
+    STATEMENTS
+        .iter()
+        .try_for_each(|sql| connection.prepare_cached(sql).map(drop))
+}
+
+/// SQLITE_ERROR: `no such table`, `already exists` and the like.
+fn is_about_schema(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.code == rusqlite::ErrorCode::Unknown,
+        rusqlite::Error::SqlInputError { error, .. } => error.code == rusqlite::ErrorCode::Unknown,
+        _ => false,
+    }
+}
+
+fn foreign_if_about_schema(error: rusqlite::Error) -> Misfit {
+    if is_about_schema(&error) {
+        Misfit::Foreign(error.to_string())
+    } else {
+        Misfit::Sqlite(error)
+    }
+}
