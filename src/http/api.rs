@@ -1,0 +1,123 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::Logger;
+use tokio::sync::watch;
+
+use supervisor_actors::handle::{Directory, SupervisorHandle, Unreachable};
+use supervisor_actors::ports::Clock;
+
+use super::hosts::Hosts;
+use super::logs::Followers;
+use super::problem::Problem;
+use super::throttle::Throttle;
+use super::tokens::Token;
+
+/// Gives a service's own token by its name.
+pub(crate) type ChildToken = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To send the head of a request.
+    pub(crate) head: Duration,
+    /// To send its body, all of it.
+    pub(crate) body: Duration,
+    /// To read the next piece of a followed log.
+    pub(crate) read: Duration,
+    /// How long we ourselves may take to record or to answer.
+    pub(crate) answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(5),
+            read: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Tells when everything that streams or serves must end.
+#[derive(Debug, Clone)]
+pub(super) struct Closing(pub(super) watch::Receiver<bool>);
+
+impl Closing {
+    /// Waits for the end. Giving up and waiting again misses nothing.
+    pub(super) async fn wait(&mut self) {
+        // Nobody left who could say it means the same.
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
+/// Behind both doors.
+pub(super) struct Shared {
+    pub(super) directory: Directory,
+    pub(super) supervisor: SupervisorHandle,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) log: Logger,
+    pub(super) token: Token,
+    pub(super) child_token: ChildToken,
+    pub(super) public_status: bool,
+    pub(super) default_interval: Duration,
+    pub(super) log_dir: PathBuf,
+    pub(super) patience: Patience,
+    pub(super) throttle: Throttle,
+    pub(super) followers: Followers,
+    pub(super) closing: Closing,
+}
+
+/// Where a request came in.
+#[derive(Debug, Clone)]
+pub(super) enum Door {
+    /// Through the file in `data_dir`, which only its owner can open.
+    Unix,
+    /// Over the network.
+    Tcp {
+        /// What it may call us.
+        hosts: Hosts,
+        /// Whether only this machine can come in.
+        loopback: bool,
+    },
+}
+
+/// Everything behind one door.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+}
+
+impl Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// Waits for the supervisor's answer, but not for ever.
+    pub(super) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Unreachable>>,
+    ) -> Result<T, Problem> {
+        match actix_web::rt::time::timeout(self.patience.answer, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(unreachable)) => Err(Problem::unavailable(
+                "not_answering",
+                unreachable.to_string(),
+            )),
+            Err(_) => Err(Problem::unavailable(
+                "not_answering",
+                "the supervisor did not answer in time",
+            )),
+        }
+    }
+}

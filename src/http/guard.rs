@@ -1,0 +1,165 @@
+//! Who may come in, from the first day: for each request the host it names, the page it comes
+//! from, and what its token allows.
+//!
+//! | asked for | Unix socket | loopback | another address |
+//! |---|---|---|---|
+//! | `/healthz`, `/readyz` | yes | yes | yes |
+//! | health | yes | yes | token, or `public_status` |
+//! | services, events | yes | yes | token |
+//! | pulses and errors of a service | yes | yes | token, or that service's own |
+//! | control, logs | yes | token | token |
+//!
+//! "Loopback" is the address that we listen on, not the peer's: a proxy on this machine makes
+//! every peer look local. On the Unix socket the file's mode has already decided, and tokens
+//! are not looked at. Elsewhere a wrong token is 401 even where none is needed: whoever sends
+//! one believes that it counts. Too many wrong ones from an address, and for a while its
+//! tokens are not looked at: what needs one is 429, what needs none is served, so that
+//! somebody who guesses on this machine learns nothing and yet silences nobody's pulses. A
+//! service's own token is an HMAC that nobody guesses, and stays good all the while.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::uri::Authority;
+use actix_web::http::{StatusCode, Version};
+use slog::warn;
+
+use super::api::{Api, Door};
+use super::problem::Problem;
+use super::routes::Access;
+use super::tokens::same;
+
+/// Refuses what is not addressed to us, and what another site's page sends through a browser.
+pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Problem> {
+    let headers = request.headers();
+    let host = single(headers, &header::HOST)?;
+    if let Door::Tcp { hosts, .. } = door {
+        // A target in absolute form outranks the header (RFC 9112, 3.2.2), so both must be ours.
+        let target = request.uri().authority().map(Authority::as_str);
+        let named = [host, target].into_iter().flatten();
+        if let Some(foreign) = named.into_iter().find(|name| !hosts.allow(name)) {
+            return Err(Problem::forbidden(
+                "foreign_host",
+                format!("{foreign:?} is not a name of this supervisor; see allowed_hosts"),
+            ));
+        }
+        // Probes that speak HTTP/1.0 send none, browsers always do.
+        if host.is_none() && request.version() != Version::HTTP_10 {
+            return Err(Problem::bad("no_host", "HTTP/1.1 requires a Host header"));
+        }
+    }
+    for origin in headers.get_all(header::ORIGIN) {
+        if !is_own_origin(origin, host) {
+            return Err(foreign_page());
+        }
+    }
+    for site in headers.get_all("sec-fetch-site") {
+        // `none`: typed or opened by the user.
+        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+            return Err(foreign_page());
+        }
+    }
+    Ok(())
+}
+
+fn foreign_page() -> Problem {
+    Problem::forbidden(
+        "foreign_origin",
+        "requests from pages of other sites are refused",
+    )
+}
+
+/// Whether a page of that origin was served under the name that the request is addressed to.
+fn is_own_origin(origin: &HeaderValue, host: Option<&str>) -> bool {
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    match (authority, host) {
+        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+/// The only header of that name.
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value)),
+        _ => Err(Problem::bad(
+            "bad_header",
+            format!("the {name} header must come once, in ASCII"),
+        )),
+    }
+}
+
+/// Refuses who may not do that.
+pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Result<(), Problem> {
+    let Door::Tcp { loopback, .. } = api.door else {
+        return Ok(());
+    };
+    let free = match access {
+        Access::Open => true,
+        Access::Health => loopback || api.public_status,
+        Access::Read | Access::Signal(_) => loopback,
+        Access::Control => false,
+    };
+    let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
+        return if free {
+            Ok(())
+        } else {
+            Err(Problem::unauthorized(
+                "token_required",
+                "this needs the supervisor's token: Authorization: Bearer <token>",
+            ))
+        };
+    };
+    let token = bearer(authorization);
+    if let (Some(token), Access::Signal(name)) = (token, access)
+        && same((api.child_token)(name).as_bytes(), token)
+    {
+        return Ok(());
+    }
+    let peer = request.peer_addr().map_or(UNKNOWN_PEER, |peer| peer.ip());
+    let now = api.clock.mono();
+    if let Some(wait) = api.throttle.wait(peer, now) {
+        return if free {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_wrong_tokens",
+                "too many wrong tokens came from this address",
+            )
+            .retry_after(wait.as_secs() + 1))
+        };
+    }
+    if token.is_some_and(|token| api.token.is(token)) {
+        return Ok(());
+    }
+    if let Some(count) = api.throttle.wrong(peer, now) {
+        warn!(api.log, "wrong token presented"; "peer" => %peer, "count" => count);
+    }
+    Err(Problem::unauthorized(
+        "wrong_token",
+        "this is not the supervisor's token; a service's own is good only for its pulses and errors",
+    ))
+}
+
+/// Where the kernel does not say: all such share one bucket.
+const UNKNOWN_PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+/// The token of an `Authorization: Bearer` header.
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+}

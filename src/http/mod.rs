@@ -1,0 +1,32 @@
+//! The API over HTTP: the same on a Unix socket in `data_dir`, which the command line uses, and
+//! on a TCP address.
+//!
+//! One request walks: [`entry`] → [`guard`] (is it addressed to us, does a browser send it for
+//! somebody else, may it) → [`routes`] (what is meant) → its handler, which talks to the actors
+//! through their handles and to nothing else. A pulse without a body does all that without
+//! waiting once.
+
+mod api;
+mod body;
+mod entry;
+mod escape;
+mod events;
+mod guard;
+mod health;
+mod holder;
+mod hosts;
+mod listen;
+mod logs;
+mod problem;
+mod pulse;
+mod query;
+mod routes;
+mod server;
+mod services;
+mod tail;
+mod throttle;
+mod tokens;
+
+pub(crate) use api::{ChildToken, Patience};
+pub(crate) use server::{Options, Servers, serve};
+pub(crate) use tokens::{Token, TokenError};

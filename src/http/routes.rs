@@ -1,0 +1,311 @@
+//! The list of routes: every path that we answer, its methods and who may.
+//!
+//! A path is read here and not by actix-web's router, because that one takes `..%2f` for text
+//! and replaces bytes that are no UTF-8: here a path is decoded once, segment by segment, and
+//! whatever could mean something else to somebody else is refused. Each `match` below is
+//! total: a new route is a variant, and the compiler asks for its methods and its access.
+
+use std::borrow::Cow;
+
+use supervisor_actors::messages::Verb;
+
+use super::problem::Problem;
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Route<'a> {
+    /// `/api/pulse/{service}`: the hot one.
+    Pulse(Cow<'a, str>),
+    /// `/api/error/{service}`.
+    Error(Cow<'a, str>),
+    /// `/api/health/status`.
+    HealthStatus,
+    /// `/api/health/service/{name}`.
+    HealthService(Cow<'a, str>),
+    /// `/api/services`.
+    Services,
+    /// `/api/services/{name}`.
+    Service(Cow<'a, str>),
+    /// `/api/services/{name}/{verb}`; a pause gets its duration from the body.
+    Control(Cow<'a, str>, Verb),
+    /// `/api/events`.
+    Events,
+    /// `/api/logs/{name}`.
+    Logs(Cow<'a, str>),
+    /// `/healthz`.
+    Alive,
+    /// `/readyz`.
+    Ready,
+}
+
+/// What somebody must be allowed to do in order to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access<'a> {
+    /// Nothing.
+    Open,
+    /// Read the health endpoints (`public_status` opens them).
+    Health,
+    /// Read what is not secret.
+    Read,
+    /// Speak for that service.
+    Signal(&'a str),
+    /// Command, and read what may hold secrets.
+    Control,
+}
+
+impl<'a> Route<'a> {
+    /// Reads a raw path, as it came over the wire.
+    ///
+    /// # Errors
+    /// 400 for a path that cannot be one of anybody's, 404 for one that is not ours.
+    pub(super) fn parse(path: &'a str) -> Result<Self, Problem> {
+        if let Some(name) = path.strip_prefix("/api/pulse/")
+            && name.bytes().all(is_plain)
+            && !is_dots(name)
+        {
+            return Ok(Self::Pulse(Cow::Borrowed(name)));
+        }
+        let mut parts = path
+            .strip_prefix('/')
+            .ok_or_else(not_found)?
+            .split('/')
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
+        let words: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        let name_at = |take: fn(Cow<'a, str>) -> Self, at: usize| (take, at);
+        let (take, at) = match words[..] {
+            ["api", "pulse", _] => name_at(Self::Pulse, 2),
+            ["api", "error", _] => name_at(Self::Error, 2),
+            ["api", "health", "status"] => return Ok(Self::HealthStatus),
+            ["api", "health", "service", _] => name_at(Self::HealthService, 3),
+            ["api", "services"] => return Ok(Self::Services),
+            ["api", "services", _] => name_at(Self::Service, 2),
+            ["api", "services", _, verb] => {
+                let verb = verb_of(verb).ok_or_else(not_found)?;
+                return Ok(Self::Control(parts.swap_remove(2), verb));
+            }
+            ["api", "events"] => return Ok(Self::Events),
+            ["api", "logs", _] => name_at(Self::Logs, 2),
+            ["healthz"] => return Ok(Self::Alive),
+            ["readyz"] => return Ok(Self::Ready),
+            _ => return Err(not_found()),
+        };
+        Ok(take(parts.swap_remove(at)))
+    }
+
+    /// The methods that it answers to, as the `Allow` header writes them.
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Self::Pulse(_) | Self::Error(_) | Self::Control(..) => "POST",
+            Self::HealthStatus
+            | Self::HealthService(_)
+            | Self::Services
+            | Self::Service(_)
+            | Self::Events
+            | Self::Logs(_)
+            | Self::Alive
+            | Self::Ready => "GET, HEAD",
+        }
+    }
+
+    /// What it takes to be answered.
+    pub(super) fn access(&self) -> Access<'_> {
+        match self {
+            Self::Pulse(name) | Self::Error(name) => Access::Signal(name),
+            Self::HealthStatus | Self::HealthService(_) => Access::Health,
+            Self::Services | Self::Service(_) | Self::Events => Access::Read,
+            // Services write secrets into their logs.
+            Self::Control(..) | Self::Logs(_) => Access::Control,
+            Self::Alive | Self::Ready => Access::Open,
+        }
+    }
+}
+
+fn verb_of(word: &str) -> Option<Verb> {
+    Some(match word {
+        "start" => Verb::Start,
+        "stop" => Verb::Stop,
+        "restart" => Verb::Restart,
+        "nudge" => Verb::Nudge,
+        "pause" => Verb::Pause(None),
+        "resume" => Verb::Resume,
+        "clear" => Verb::Clear,
+        _ => return None,
+    })
+}
+
+fn not_found() -> Problem {
+    Problem::new(
+        actix_web::http::StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this address",
+    )
+}
+
+/// What a segment holds that needs no decoding: the characters of names and of our paths.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'@' | b'-')
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+/// Decodes one segment, and refuses what might be read as a way out of it.
+fn decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
+    let text = if raw.contains('%') {
+        Cow::Owned(percent_decode(raw)?)
+    } else {
+        Cow::Borrowed(raw)
+    };
+    if is_dots(&text) || text.contains(['/', '\\']) || text.chars().any(char::is_control) {
+        return Err(Problem::bad(
+            "bad_path",
+            "the path holds a dot segment, an encoded slash or a control character",
+        ));
+    }
+    Ok(text)
+}
+
+fn percent_decode(raw: &str) -> Result<String, Problem> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte == b'%' {
+            let digits = tail.get(..2).and_then(hex);
+            bytes.push(digits.ok_or_else(|| {
+                Problem::bad(
+                    "bad_path",
+                    "a % in the path is not followed by two hex digits",
+                )
+            })?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(byte);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Problem::bad("bad_path", "the path is not UTF-8"))
+}
+
+fn hex(digits: &[u8]) -> Option<u8> {
+    let high = char::from(digits[0]).to_digit(16)?;
+    let low = char::from(digits[1]).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(path: &str) -> u16 {
+        Route::parse(path).map_or_else(|problem| problem.status().as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn every_path_of_the_contract_is_a_route() {
+        let parse = |path| Route::parse(path).unwrap();
+        assert_eq!(parse("/api/pulse/a"), Route::Pulse("a".into()));
+        assert_eq!(parse("/api/error/a"), Route::Error("a".into()));
+        assert_eq!(parse("/api/health/status"), Route::HealthStatus);
+        assert_eq!(
+            parse("/api/health/service/a"),
+            Route::HealthService("a".into())
+        );
+        assert_eq!(parse("/api/services"), Route::Services);
+        assert_eq!(parse("/api/services/a"), Route::Service("a".into()));
+        assert_eq!(parse("/api/events"), Route::Events);
+        assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
+        assert_eq!(parse("/healthz"), Route::Alive);
+        assert_eq!(parse("/readyz"), Route::Ready);
+        for (word, verb) in [
+            ("start", Verb::Start),
+            ("stop", Verb::Stop),
+            ("restart", Verb::Restart),
+            ("nudge", Verb::Nudge),
+            ("pause", Verb::Pause(None)),
+            ("resume", Verb::Resume),
+            ("clear", Verb::Clear),
+        ] {
+            let path = format!("/api/services/a/{word}");
+            assert_eq!(
+                Route::parse(&path).unwrap(),
+                Route::Control("a".into(), verb)
+            );
+        }
+    }
+
+    #[test]
+    fn a_percent_encoded_name_is_decoded_once() {
+        let parse = |path| Route::parse(path).unwrap();
+        assert_eq!(parse("/api/pulse/web%401"), Route::Pulse("web@1".into()));
+        assert_eq!(parse("/api/pulse/a%2541"), Route::Pulse("a%41".into()));
+    }
+
+    #[test]
+    fn anything_else_is_not_found() {
+        for path in [
+            "/",
+            "/api",
+            "/api/pulse",
+            "/api/services/",
+            "/api/services/a/format",
+            "/api/services/a/stop/now",
+            "//api/services",
+            "*",
+            "",
+        ] {
+            let expected = if path == "/api/services/" { 200 } else { 404 };
+            assert_eq!(status(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn f61_a_path_that_is_not_utf8_is_a_bad_request() {
+        for path in ["/api/pulse/%ff", "/api/services/a%c3%28", "/%80"] {
+            assert_eq!(status(path), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn f62_a_way_out_of_a_segment_is_a_bad_request() {
+        for path in [
+            "/api/logs/..%2f..%2fetc%2fpasswd",
+            "/api/logs/..%2F",
+            "/api/logs/..",
+            "/api/logs/.",
+            "/api/pulse/..",
+            "/api/pulse/%2e%2e",
+            "/api/logs/%2e%2e/x",
+            "/api/logs/..%5c",
+            "/api/logs/a%00",
+            "/api/logs/a%0d%0a",
+            "/api/logs/a%zz",
+            "/api/logs/a%4",
+            "/../api/services",
+        ] {
+            assert_eq!(status(path), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_commands_or_may_hold_secrets_needs_control() {
+        let access = |path: &'static str| {
+            let route = Route::parse(path).unwrap();
+            match route.access() {
+                Access::Open => "open",
+                Access::Health => "health",
+                Access::Read => "read",
+                Access::Signal(_) => "signal",
+                Access::Control => "control",
+            }
+        };
+        assert_eq!(access("/api/logs/a"), "control");
+        assert_eq!(access("/api/services/a/stop"), "control");
+        assert_eq!(access("/api/services/a"), "read");
+        assert_eq!(access("/api/events"), "read");
+        assert_eq!(access("/api/health/status"), "health");
+        assert_eq!(access("/api/pulse/a"), "signal");
+        assert_eq!(access("/healthz"), "open");
+    }
+}
