@@ -1,8 +1,23 @@
 //! The program.
+
 #[allow(dead_code, reason = "the program wires it in run.rs")]
 mod adapters;
+
+#[allow(dead_code, reason = "the program wires it in run.rs")]
+mod cli;
 
 #[allow(dead_code, unused_imports, reason = "the program wires it in run.rs")]
 mod http;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(cli::Parsed::Client(command)) => cli::execute(command),
+        Ok(cli::Parsed::Run(_) | cli::Parsed::Check(_)) => {
+            eprintln!("supervisor: this build only has the commands of a client");
+            ExitCode::FAILURE
+        }
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,487 @@
+//! What can be typed: options, subcommands and their help.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use supervisor_core::ServiceName;
+
+/// What the help says at its end, for those who write scripts.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  fine
+   1  failed
+   2  usage
+   3  unhealthy (`status`: degraded or critical), or failed for some of several services
+   4  no supervisor could be reached
+  78  bad configuration";
+
+/// Where the supervisor is looked for, at the end of the help of the program.
+const SURROUNDINGS: &str = "\
+Commands find the supervisor by its socket: --socket, else SUPERVISOR_SOCKET, else
+`supervisor.sock` in the data_dir that the configuration names (`.supervisor` beside it).";
+
+/// The version with what it was built for; packagers set SUPERVISOR_COMMIT while building.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("SUPERVISOR_COMMIT").map_or_else(String::new, |c| format!("{c}, "));
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    format!(
+        "{} ({commit}{profile} build for {}-{})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    )
+});
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "supervisor",
+    version = VERSION.as_str(),
+    about = "Keeps long-running services alive by listening to their heartbeats",
+    long_about = "Keeps long-running services alive by listening to their heartbeats.\n\n\
+        Without a command it runs in the foreground: it starts the services of the \
+        configuration, restarts what dies or hangs, and answers the commands below.",
+    after_help = EXIT_CODES,
+    after_long_help = format!("{SURROUNDINGS}\n\n{EXIT_CODES}"),
+    disable_help_subcommand = true,
+)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Options of the run in the foreground.
+    #[command(flatten)]
+    pub(super) run: RunOptions,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// The configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "supervisor.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// The supervisor's Unix socket (default: the one in the configuration's data_dir)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// No colour, as with NO_COLOR=1; a pipe or a file never gets any
+    #[arg(long, global = true)]
+    pub(super) no_color: bool,
+}
+
+/// Options of the run in the foreground.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// How the log on stderr looks
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+    /// Check the configuration, say all that is wrong with it, and run nothing
+    #[arg(long)]
+    pub(super) validate: bool,
+}
+
+/// How the log on stderr looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Term,
+    /// An object a line.
+    Json,
+}
+
+/// What can be asked of a running supervisor, and a few things that need none.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum Command {
+    /// Show how the services are
+    ///
+    /// Exits 3 when anything counts as degraded or critical (with NAME: when that service is).
+    Status(StatusArgs),
+    /// Start services
+    Start(ChangeArgs),
+    /// Stop services and wait until nothing of them is left
+    Stop(ChangeArgs),
+    /// Stop and start services, past any backoff
+    Restart(ChangeArgs),
+    /// Nudge services as configured
+    Nudge(NamesArgs),
+    /// Leave services alone: neither judged nor poked
+    Pause(PauseArgs),
+    /// Watch paused services again
+    Resume(NamesArgs),
+    /// Lift the quarantine of services and start them
+    Clear(NamesArgs),
+    /// Show what a service wrote to its stdout and stderr
+    Logs(LogsArgs),
+    /// Show what happened
+    Events(EventsArgs),
+    /// Give a sign of life for a service, or report an error of it
+    Pulse(PulseArgs),
+    /// Check the configuration and say all that is wrong with it
+    Check,
+    /// Write a small commented configuration, if there is none
+    Init,
+    /// Print a shell's completions
+    Completions(CompletionsArgs),
+}
+
+/// `status`
+#[derive(Debug, Clone, Args)]
+pub(super) struct StatusArgs {
+    /// Show everything known of this service
+    #[arg(value_parser = name)]
+    pub(super) name: Option<ServiceName>,
+    /// Go on showing it; into a pipe, a line for each change
+    #[arg(short, long)]
+    pub(super) watch: bool,
+    /// Show the supervisor's own actors even when they are well
+    #[arg(short, long, conflicts_with = "name")]
+    pub(super) all: bool,
+}
+
+/// Several services by name.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NamesArgs {
+    /// The services
+    #[arg(required_unless_present = "all", value_name = "NAME", value_parser = name)]
+    pub(super) names: Vec<ServiceName>,
+    /// All services
+    #[arg(short, long, conflicts_with = "names")]
+    pub(super) all: bool,
+}
+
+/// `start`, `stop`, `restart`
+#[derive(Debug, Clone, Args)]
+pub(super) struct ChangeArgs {
+    /// Which.
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
+    /// Ask for it and do not wait until it is done
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// How long to wait [default: 30s, to stop 60s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "no_wait")]
+    pub(super) timeout: Option<Duration>,
+}
+
+/// `pause`
+#[derive(Debug, Clone, Args)]
+pub(super) struct PauseArgs {
+    /// Which.
+    #[command(flatten)]
+    pub(super) names: NamesArgs,
+    /// For how long (default: until `resume`), as "90m" or "1h 30m"
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(super) period: Option<Duration>,
+}
+
+/// `logs`
+#[derive(Debug, Clone, Args)]
+pub(super) struct LogsArgs {
+    /// The service
+    #[arg(value_parser = name)]
+    pub(super) name: ServiceName,
+    /// Go on with what it writes from now on
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// How many of the last lines to show
+    #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 200)]
+    pub(super) lines: u32,
+    /// The bytes as they are; otherwise all but text, tabs and line ends is escaped
+    #[arg(long, conflicts_with = "json")]
+    pub(super) raw: bool,
+}
+
+/// `events`
+#[derive(Debug, Clone, Args)]
+pub(super) struct EventsArgs {
+    /// Only those of this service
+    #[arg(short, long, value_name = "NAME", value_parser = name)]
+    pub(super) service: Option<ServiceName>,
+    /// Only those since: "24h" ago, or a date as 2026-01-02T18:30:00Z
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub(super) since: Option<Since>,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) limit: u32,
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub(super) follow: bool,
+}
+
+/// `pulse`
+#[derive(Debug, Clone, Args)]
+pub(super) struct PulseArgs {
+    /// The service [default: SUPERVISOR_SERVICE, which every service finds in its environment]
+    #[arg(value_parser = name)]
+    pub(super) name: Option<ServiceName>,
+    /// Report this error instead of a clean pulse
+    #[arg(long, value_name = "MESSAGE")]
+    pub(super) error: Option<String>,
+    /// The error is critical
+    #[arg(long, requires = "error")]
+    pub(super) critical: bool,
+    /// What it does now, for people to read
+    #[arg(short, long, conflicts_with = "error")]
+    pub(super) message: Option<String>,
+    /// Its own word for its state; "idle" ends the promise to pulse until the next pulse
+    #[arg(long, value_enum, conflicts_with = "error")]
+    pub(super) state: Option<StateArg>,
+    /// A counter that moves while it works
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "error"
+    )]
+    pub(super) cycle: Option<i64>,
+    /// A number that moves while it works
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true, conflicts_with = "error")]
+    pub(super) progress: Option<f64>,
+    /// It will be busy and silent for so long
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "error")]
+    pub(super) busy_for: Option<Duration>,
+    /// A figure of its own; may be given several times
+    #[arg(long = "metric", value_name = "KEY=X", value_parser = metric, conflicts_with = "error")]
+    pub(super) metrics: Vec<(String, f64)>,
+}
+
+/// A service's own word for its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StateArg {
+    /// At work.
+    Working,
+    /// Nothing to do.
+    Idle,
+    /// About to exit.
+    Exiting,
+    /// It knows that it hangs.
+    Stuck,
+}
+
+impl StateArg {
+    /// The API's word.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Idle => "idle",
+            Self::Exiting => "exiting",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// `completions`
+#[derive(Debug, Clone, Args)]
+pub(super) struct CompletionsArgs {
+    /// Whose
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// From when on events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Microseconds since the epoch.
+    At(supervisor_core::Timestamp),
+}
+
+/// A service's name.
+fn name(text: &str) -> Result<ServiceName, supervisor_core::name::InvalidName> {
+    ServiceName::new(text)
+}
+
+/// A duration as humantime reads it; a bare number is seconds, as in the configuration.
+fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string());
+    }
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s, 5m or 1h 30m"))
+}
+
+/// A duration ago, or a date.
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(date) = humantime::parse_rfc3339_weak(text.trim()) {
+        let micros = date
+            .duration_since(std::time::UNIX_EPOCH)
+            .ok()
+            .and_then(|d| i64::try_from(d.as_micros()).ok())
+            .unwrap_or(0);
+        return Ok(Since::At(supervisor_core::Timestamp(micros)));
+    }
+    duration(text).map(Since::Ago).map_err(|_| {
+        "neither a duration as 24h nor a date as 2026-01-02T18:30:00Z (UTC)".to_owned()
+    })
+}
+
+/// A number that JSON can write.
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) | Err(_) => Err("not a finite number".to_owned()),
+    }
+}
+
+/// `KEY=NUMBER`
+fn metric(text: &str) -> Result<(String, f64), String> {
+    match text.split_once('=') {
+        Some((key, number)) if !key.is_empty() => Ok((key.to_owned(), finite(number)?)),
+        Some(_) | None => Err("write it as key=1.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split(' ')).map_err(|e| e.kind())
+    }
+
+    fn command(line: &str) -> Command {
+        parse(line).unwrap().command.unwrap()
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_runs_the_configuration_beside_it() {
+        let cli = parse("supervisor").unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.common.config, PathBuf::from("supervisor.toml"));
+        let cli = parse("supervisor --config a/b.toml --log-format json").unwrap();
+        assert_eq!(cli.common.config, PathBuf::from("a/b.toml"));
+        assert_eq!(cli.run.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn common_options_stand_before_or_behind_the_command() {
+        for line in [
+            "supervisor --config x.toml --json status worker",
+            "supervisor status worker --json --config x.toml",
+        ] {
+            let cli = parse(line).unwrap();
+            assert!(cli.common.json, "{line}");
+            assert_eq!(cli.common.config, PathBuf::from("x.toml"), "{line}");
+        }
+    }
+
+    #[test]
+    fn durations_are_humantime_or_seconds() {
+        let pause = |line| match command(line) {
+            Command::Pause(args) => args.period,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            pause("supervisor pause a --for 1h"),
+            Some(Duration::from_secs(3600))
+        );
+        assert_eq!(
+            pause("supervisor pause a b --for 1.5"),
+            Some(Duration::from_millis(1500))
+        );
+        for bad in ["-1", "1x", "NaN", "1e300", ""] {
+            assert!(
+                parse(&format!("supervisor pause a --for={bad}")).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn since_is_a_duration_or_a_date() {
+        assert_eq!(since("24h"), Ok(Since::Ago(Duration::from_secs(86_400))));
+        assert_eq!(
+            since("1970-01-01T00:00:01Z"),
+            Ok(Since::At(supervisor_core::Timestamp(1_000_000)))
+        );
+        assert!(since("yesterday").is_err());
+    }
+
+    #[test]
+    fn names_are_needed_checked_and_exclude_all() {
+        assert_eq!(
+            parse("supervisor stop").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            parse("supervisor stop Worker").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+        assert_eq!(
+            parse("supervisor stop a/../b").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+        assert_eq!(
+            parse("supervisor stop a --all").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+        assert!(parse("supervisor stop --all").is_ok());
+        assert!(parse("supervisor stop a b c --timeout 5s").is_ok());
+        assert_eq!(
+            parse("supervisor stop a --timeout 5s --no-wait").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn an_error_is_no_pulse_with_a_state() {
+        assert!(parse("supervisor pulse a --error broken --critical").is_ok());
+        assert_eq!(
+            parse("supervisor pulse a --critical").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            parse("supervisor pulse a --error x --state idle").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+        let Command::Pulse(args) = command("supervisor pulse --metric a=1.5 --progress -2") else {
+            panic!("no pulse");
+        };
+        assert_eq!(args.metrics, [("a".to_owned(), 1.5)]);
+        assert_eq!(args.progress, Some(-2.0));
+        assert!(parse("supervisor pulse a --metric x=inf").is_err());
+        assert!(parse("supervisor pulse a --metric =1").is_err());
+    }
+
+    #[test]
+    fn unknown_words_are_usage_errors() {
+        assert_eq!(
+            parse("supervisor frobnicate").unwrap_err(),
+            ErrorKind::InvalidSubcommand
+        );
+        assert_eq!(
+            parse("supervisor status --colour").unwrap_err(),
+            ErrorKind::UnknownArgument
+        );
+        assert_eq!(
+            parse("supervisor events --limit 0").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! `status`: how the services are, once.
+
+use supervisor_core::{Level, ServiceName};
+
+use super::Context;
+use super::api::{Service, Services, overall};
+use super::args::StatusArgs;
+use super::client::{Call, Client, ClientError};
+use super::exit::{CliError, Exit};
+use super::output::{Look, put, put_json, terminal_size};
+use super::table::{Room, card, summary, table};
+
+/// Carries out `status`.
+pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
+    if let Some(name) = &args.name {
+        let (service, json) = one(&context.client, name).await?;
+        if context.look.json {
+            put_json(&json)?;
+        } else {
+            put(&card(&service, context.look))?;
+        }
+        return Ok(verdict(service.level()));
+    }
+    let (services, json) = all(&context.client).await?;
+    if context.look.json {
+        put_json(&json)?;
+    } else {
+        let width = terminal_size().filter(|_| context.look.terminal);
+        let room = Room {
+            width: width.map(|(columns, _)| columns),
+            height: None,
+        };
+        put(&page(&services, args.all, context.look, room))?;
+    }
+    Ok(verdict(overall(&services)))
+}
+
+/// One service: the object, and its text.
+pub(super) async fn one(
+    client: &Client,
+    name: &ServiceName,
+) -> Result<(Service, String), ClientError> {
+    client
+        .read(Call::get(format!("/api/services/{name}")))
+        .await
+}
+
+/// All services, and the text of the answer.
+pub(super) async fn all(client: &Client) -> Result<(Vec<Service>, String), ClientError> {
+    let (answer, json): (Services, String) = client.read(Call::get("/api/services")).await?;
+    Ok((answer.services, json))
+}
+
+/// The exit code of a level.
+pub(super) fn verdict(level: Level) -> Exit {
+    match level {
+        Level::Unknown | Level::Healthy | Level::Warning => Exit::Fine,
+        Level::Degraded | Level::Critical => Exit::Unhealthy,
+    }
+}
+
+/// Those that are shown: our own actors only where they are not well, or asked for.
+pub(super) fn shown(services: &[Service], internal: bool) -> Vec<&Service> {
+    services
+        .iter()
+        .filter(|s| internal || !s.is_internal() || s.level() >= Level::Warning)
+        .collect()
+}
+
+/// The summary and the table.
+pub(super) fn page(services: &[Service], internal: bool, look: Look, room: Room) -> String {
+    let shown = shown(services, internal);
+    let mut page = summary(&shown, look);
+    page.push('\n');
+    if !shown.is_empty() {
+        page.push('\n');
+        page.push_str(&table(&shown, look, room));
+        page.push('\n');
+    }
+    page
+}
