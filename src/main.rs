@@ -2,6 +2,8 @@
 
 #[allow(dead_code, reason = "the program wires it in run.rs")]
 mod adapters;
+#[allow(dead_code, unused_imports, reason = "the program wires it in run.rs")]
+mod config;
 
 #[allow(dead_code, reason = "the program wires it in run.rs")]
 mod cli;

@@ -1,0 +1,279 @@
+//! Reads `supervisor.toml`.
+//!
+//! ```text
+//!   text ──toml──▶ spanned tables ──reader──▶ keys ──build──▶ Settings
+//!                                     └────────┴──── mistakes, all at once
+//! ```
+//!
+//! serde stops at the first mistake; people want all of them. So each file here takes its
+//! keys from a [`reader::Table`], which knows where each stands, and says what is wrong
+//! without stopping. A new key is one `take` in its file and one line in
+//! `docs/reference.toml` (a test compares the two).
+
+mod check;
+mod duration;
+mod env_file;
+mod errors;
+mod graph;
+mod heartbeat;
+mod ladder;
+mod log;
+mod process;
+mod reader;
+mod service;
+mod signals;
+mod supervisor;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use supervisor_actors::spec::ServiceSpec;
+use toml::de::DeTable;
+
+pub(crate) use self::check::check_report;
+pub(crate) use self::errors::{ConfigErrors, Mistake};
+pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
+pub(crate) use self::supervisor::{OnExit, SupervisorSettings, Token};
+
+use self::reader::{Sink, Table};
+use self::service::{Placed, Policies};
+
+/// Nobody writes so long a configuration; a device that never ends is.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Everything that the configuration says, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The file that says it, as it was named.
+    pub(crate) file: PathBuf,
+    /// The program itself.
+    pub(crate) supervisor: SupervisorSettings,
+    /// What is logged, how and where.
+    pub(crate) log: LogSettings,
+    /// The watched services, in the order of the file.
+    pub(crate) services: Vec<ServiceSpec>,
+}
+
+/// Reads a configuration; `env` is the environment, where secrets may come from.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn load(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Settings, ConfigErrors> {
+    let text = read_text(path)?;
+    parse(path, &text, env)
+}
+
+/// Where a configuration's data lives. For clients of a running supervisor: it asks for no
+/// secrets, and other mistakes in the file are none of their business.
+///
+/// # Errors
+/// Where the file cannot be read or is no TOML, or `data_dir` itself is wrong.
+pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, ConfigErrors> {
+    let text = read_text(path)?;
+    let (root, syntax) = DeTable::parse_recoverable(&text);
+    let name = path.display().to_string();
+    let sink = Sink::new(&name, &text, &directory(path)?);
+    if !contained(&syntax) {
+        return Err(ConfigErrors::new(name, say_syntax(&sink, &text, &syntax)));
+    }
+    let mut table = Table::root(&sink, root.get_ref());
+    let data_dir = supervisor::data_dir(&mut table.table("supervisor"));
+    drop(table);
+    // Not `finish`: keys that nobody took here are not unknown.
+    let mistakes = sink.mistakes();
+    if mistakes.is_empty() {
+        Ok(data_dir)
+    } else {
+        Err(ConfigErrors::new(name, mistakes))
+    }
+}
+
+/// Reads the text of a configuration that stands in the file `path`.
+fn parse(
+    path: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Settings, ConfigErrors> {
+    let name = path.display().to_string();
+    let sink = Sink::new(&name, text, &directory(path)?);
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    let mut mistakes = say_syntax(&sink, text, &syntax);
+    let settings = contained(&syntax).then(|| {
+        let mut table = Table::root(&sink, root.get_ref());
+        settings(path, &mut table, env)
+    });
+    let lines: Vec<_> = mistakes.iter().map(Mistake::line).collect();
+    let more = sink.finish().into_iter();
+    mistakes.extend(more.filter(|mistake| !lines.contains(&mistake.line())));
+    match settings {
+        Some(settings) if mistakes.is_empty() => Ok(settings),
+        _ => Err(ConfigErrors::new(name, mistakes)),
+    }
+}
+
+/// Reads all tables.
+fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Settings {
+    let sink = root.sink();
+    let supervisor = supervisor::read(&mut root.table("supervisor"), env);
+    let mut heartbeat = root.table("heartbeat");
+    let defaults = heartbeat::read(&mut heartbeat);
+    let other_level = defaults.log_level.clone();
+    let log = log::read(&mut root.table("log"), other_level, &supervisor.data_dir);
+
+    let mut policies = Policies::default();
+    let mut services: Vec<Placed> = Vec::new();
+    for entry in root.table("services").entries() {
+        if let Some(name) = service::name(&entry, sink) {
+            services.push(service::read(&entry, name, &defaults, &mut policies));
+        }
+    }
+    for entry in heartbeat.table("services").entries() {
+        let Some(name) = service::name(&entry, sink) else {
+            continue;
+        };
+        let placed = service::read_short(&entry, name, &defaults, &mut policies);
+        match services.iter().find(|known| known.name == placed.name) {
+            Some(known) => sink.say(
+                sink.at(
+                    placed.span,
+                    "the short form",
+                    format!("{} is defined twice", placed.name),
+                )
+                .also(known.span.clone(), "and here")
+                .help("keep [services.NAME]: it takes every key of the short form"),
+            ),
+            None => services.push(placed),
+        }
+    }
+    graph::check(&services, sink);
+    services.sort_by_key(|placed| placed.span.start);
+    Settings {
+        file: path.to_owned(),
+        supervisor,
+        log,
+        services: services
+            .into_iter()
+            .filter_map(|placed| placed.spec)
+            .collect(),
+    }
+}
+
+/// The directory that relative paths start from: the file's.
+fn directory(path: &Path) -> Result<PathBuf, ConfigErrors> {
+    match std::path::absolute(path) {
+        Ok(absolute) => Ok(absolute.parent().unwrap_or(&absolute).to_owned()),
+        Err(error) => Err(unreadable(
+            path,
+            &error.to_string(),
+            "name the configuration file",
+        )),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigErrors> {
+    const NAME_IT: &str = "name the configuration file with --config";
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut file = std::fs::File::open(path)?.take(MOST_BYTES + 1);
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| unreadable(path, &error.to_string(), NAME_IT))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_BYTES) {
+        return Err(unreadable(path, "longer than 64 MiB", NAME_IT));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..good).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        unreadable(
+            path,
+            &format!("line {line} is not UTF-8"),
+            "TOML is UTF-8 text: save the file in that encoding",
+        )
+    })
+}
+
+fn unreadable(path: &Path, why: &str, help: &str) -> ConfigErrors {
+    let message = format!("cannot read {}: {why}", path.display());
+    let mistake = Mistake::nowhere(message, Some(help.to_owned()));
+    ConfigErrors::new(path.display().to_string(), vec![mistake])
+}
+
+/// What the TOML parser calls a key or table that is there already.
+const DUPLICATE: &str = "duplicate key";
+
+/// What it says of text without quotes: `interval = 30s`.
+const UNQUOTED: &str = "string values must be quoted";
+
+/// Whether the mistakes of the syntax are such that the rest of the file stands where it
+/// belongs. After others, like an open bracket, keys may stand in the wrong table, and what
+/// is said about them would mislead.
+fn contained(errors: &[toml::de::Error]) -> bool {
+    errors
+        .iter()
+        .all(|error| error.message() == DUPLICATE || error.message().starts_with(UNQUOTED))
+}
+
+/// The mistakes of the syntax, one a line: what follows on the same line is mostly an echo.
+fn say_syntax(sink: &Sink, text: &str, errors: &[toml::de::Error]) -> Vec<Mistake> {
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    for error in errors {
+        let message = error.message();
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let mistake = if message == DUPLICATE {
+            let said = sink.at(span.clone(), "given before", "the same key twice");
+            match earlier(text, span) {
+                Some(first) => said.also(first, "here").help("keep one of them"),
+                None => said.help("keep one of them"),
+            }
+        } else if message.starts_with(UNQUOTED) {
+            sink.at(span, "text without quotes", format!("not TOML: {message}"))
+                .help("text and durations stand in quotes: interval = \"30s\"")
+        } else {
+            sink.at(span, "here", format!("not TOML: {message}"))
+        };
+        if !mistakes.iter().any(|known| known.line() == mistake.line()) {
+            mistakes.push(mistake);
+        }
+    }
+    mistakes
+}
+
+/// Where a key that is given twice, or the header of a table, stands for the first time: the
+/// parser does not say. A guess by lines that finds the plain cases and is silent in others.
+fn earlier(text: &str, second: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    let key = text.get(second.clone())?;
+    let before = text.get(..second.start)?;
+    let line = before.rfind('\n').map_or(0, |at| at + 1);
+    let header = text.get(line..)?.trim_start().starts_with('[');
+    let whole = text.get(line..)?.lines().next()?.trim();
+    let mut end = line;
+    for earlier in before.get(..line)?.lines().rev() {
+        // Lines end in one byte or two; the search for the start settles which.
+        let start = before.get(..end)?.rfind(earlier)?;
+        end = start;
+        let trimmed = earlier.trim();
+        let at = start + (earlier.len() - earlier.trim_start().len());
+        if header && trimmed == whole {
+            return Some(at..at + trimmed.len());
+        }
+        if !header {
+            let rest = trimmed.strip_prefix(key).map(str::trim_start);
+            if rest.is_some_and(|rest| rest.starts_with('=')) {
+                return Some(at..at + key.len());
+            }
+            if trimmed.starts_with('[') {
+                return None;
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,259 @@
+//! `[services.NAME]` and the short form in `[heartbeat.services]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_actors::spec::ServiceSpec;
+use supervisor_core::ServiceName;
+use supervisor_core::level::{Profile, Thresholds};
+use supervisor_core::name::InvalidName;
+use supervisor_core::policy::{Policy, Ready, Watch};
+
+use super::errors::Span;
+use super::heartbeat::{self, Defaults};
+use super::ladder;
+use super::process;
+use super::reader::{Entry, Sink, Table, Taken, Value};
+
+/// A service, and where its parts stand in the file.
+pub(super) struct Placed {
+    /// Its name.
+    pub(super) name: ServiceName,
+    /// Where that stands.
+    pub(super) span: Span,
+    /// What it depends on, and where that stands.
+    pub(super) depends_on: Vec<(ServiceName, Span)>,
+    /// The service; none where something is wrong with it, which is said.
+    pub(super) spec: Option<ServiceSpec>,
+}
+
+/// Shares equal policies: a thousand services of a kind cost one.
+#[derive(Default)]
+pub(super) struct Policies {
+    // A policy holds numbers that cannot be hashed, so only a part of it is the key.
+    known: std::collections::HashMap<(Duration, Thresholds), Vec<Arc<Policy>>>,
+}
+
+impl Policies {
+    fn share(&mut self, policy: Policy) -> Arc<Policy> {
+        let key = (policy.interval, policy.thresholds.clone());
+        let alike = self.known.entry(key).or_default();
+        if let Some(same) = alike.iter().find(|known| ***known == policy) {
+            return Arc::clone(same);
+        }
+        let policy = Arc::new(policy);
+        alike.push(Arc::clone(&policy));
+        policy
+    }
+}
+
+/// A service's name, or said.
+pub(super) fn name(entry: &Entry<'_>, sink: &Sink) -> Option<ServiceName> {
+    let wrong = |label: &str, help: String| {
+        let message = format!("{:?} is no service name", entry.key);
+        sink.say(sink.at(entry.key_span.clone(), label, message).help(help));
+    };
+    match ServiceName::new(entry.key) {
+        Ok(name) if name.is_internal() => {
+            wrong(
+                "reserved",
+                "names that begin with `internal.` are our own parts".to_owned(),
+            );
+            None
+        }
+        Ok(name) => Some(name),
+        Err(error) => {
+            let lower = entry.key.to_lowercase().replace([' ', '/', ':'], "-");
+            let help = match ServiceName::new(&lower) {
+                Ok(better) => format!("for example: {better}"),
+                Err(_) => "up to 64 of a-z, 0-9, and after the first also _ . @ -".to_owned(),
+            };
+            let label = match error {
+                InvalidName::Empty => "empty".to_owned(),
+                InvalidName::TooLong(bytes) => format!("{bytes} bytes, at most 64 are allowed"),
+                InvalidName::BadCharacter(bad) => format!("{bad:?} is not allowed here"),
+            };
+            wrong(&label, help);
+            None
+        }
+    }
+}
+
+/// Reads one `[services.NAME]`.
+pub(super) fn read(
+    entry: &Entry<'_>,
+    name: ServiceName,
+    defaults: &Defaults,
+    policies: &mut Policies,
+) -> Placed {
+    let mut placed = Placed {
+        name: name.clone(),
+        span: entry.key_span.clone(),
+        depends_on: Vec::new(),
+        spec: None,
+    };
+    if let Some(mut table) = entry.value.named_table("services") {
+        let keys = Keys::read(&mut table);
+        placed.depends_on = keys.depends_on.clone();
+        placed.spec = keys.build(name, table.shown(), defaults, policies, table.sink());
+    }
+    placed
+}
+
+/// Reads one line of the short form: an external service, its interval, its importance.
+pub(super) fn read_short(
+    entry: &Entry<'_>,
+    name: ServiceName,
+    defaults: &Defaults,
+    policies: &mut Policies,
+) -> Placed {
+    let mut placed = Placed {
+        name: name.clone(),
+        span: entry.key_span.clone(),
+        depends_on: Vec::new(),
+        spec: None,
+    };
+    if let Some(mut table) = entry.value.named_table("heartbeat.services") {
+        let interval = table.take("interval", heartbeat::interval);
+        let critical = table.take("critical", Value::flag);
+        let shown = table.shown().to_owned();
+        // Every other key has its default: read from a table that has none.
+        let mut keys = Keys::read(&mut table.empty());
+        keys.interval = interval;
+        keys.critical = critical;
+        placed.spec = keys.build(name, &shown, defaults, policies, table.sink());
+    }
+    placed
+}
+
+/// What the file says of a service.
+struct Keys {
+    enabled: Taken<bool>,
+    interval: Taken<Duration>,
+    critical: Taken<bool>,
+    on_demand: Taken<bool>,
+    profile: Taken<Profile>,
+    tags: Taken<Vec<String>>,
+    depends_on: Vec<(ServiceName, Span)>,
+    judging: heartbeat::Judging,
+    process: process::ProcessKeys,
+    ladder: ladder::LadderKeys,
+}
+
+impl Keys {
+    fn read(table: &mut Table<'_>) -> Self {
+        Self {
+            process: process::read(table),
+            enabled: table.take("enabled", Value::flag),
+            interval: table.take("interval", heartbeat::interval),
+            critical: table.take("critical", Value::flag),
+            on_demand: table.take("on_demand", Value::flag),
+            profile: table.take("profile", |v| v.one_of(&[("deacon", Profile::Deacon)])),
+            tags: table.take("tags", |v| {
+                v.list("[\"core\"]", |tag| {
+                    tag.need_some_text("\"core\"").map(str::to_owned)
+                })
+            }),
+            depends_on: table
+                .take("depends_on", |v| v.list("[\"db\"]", dependency))
+                .or(Vec::new()),
+            judging: heartbeat::read_judging(table),
+            ladder: ladder::read(table),
+        }
+    }
+
+    fn build(
+        self,
+        name: ServiceName,
+        shown: &str,
+        defaults: &Defaults,
+        policies: &mut Policies,
+        sink: &Sink,
+    ) -> Option<ServiceSpec> {
+        let ours = self.process.is_ours();
+        let promises = self.interval.is_present();
+        if let Some(ready) = self.process.ready.as_given()
+            && (ours && !promises && ready.value == Ready::Pulse)
+        {
+            sink.say(
+                sink.at(
+                    ready.span.clone(),
+                    "nobody promises a pulse",
+                    format!("`ready` in [{shown}] waits for a pulse, but there is no `interval`"),
+                )
+                .help("give it an `interval`, or leave `ready` out: then it is \"running\""),
+            );
+        }
+        let interval = self.interval.or(defaults.interval);
+        // Where silence is not judged at all, a process pulses by living.
+        let watch = match (ours, promises && defaults.enabled) {
+            (false, _) => Watch::External,
+            (true, true) => Watch::Pulsing,
+            (true, false) => Watch::Alive,
+        };
+        let ready = match watch {
+            Watch::Alive => Ready::Running,
+            Watch::Pulsing | Watch::External => self
+                .process
+                .ready
+                .as_given()
+                .map_or(Ready::Pulse, |given| given.value),
+        };
+        let restart = self
+            .process
+            .restart
+            .as_given()
+            .map(|given| given.value)
+            .unwrap_or_default();
+        let stop_timeout = self.process.stop_timeout();
+        let watchdog = (watch == Watch::Pulsing).then_some(interval);
+        let process = self.process.build(shown, watchdog, sink);
+        let profile = self.profile.or(Profile::Usual);
+        let judged = defaults.judge(&self.judging, interval, profile, shown, sink);
+        let ladder = self.ladder.build(shown, ours, interval, sink)?;
+        let policy = Policy {
+            watch,
+            interval,
+            grace: judged.grace,
+            thresholds: judged.thresholds?,
+            start_grace: judged.start_grace,
+            recover_after: judged.recover_after,
+            alert_on_miss: judged.alert_on_miss,
+            critical: self.critical.or(true),
+            on_demand: self.on_demand.or(false) || !defaults.enabled,
+            max_busy: judged.max_busy,
+            restart,
+            backoff: ladder.backoff,
+            intensity: ladder.intensity,
+            quarantine_for: ladder.quarantine_for,
+            poke_on: ladder.poke_on,
+            nudge: ladder.nudges,
+            poke_restarts: ladder.restarts,
+            nudge_wait: ladder.nudge_wait,
+            ready,
+            stop_timeout,
+        };
+        Some(ServiceSpec {
+            name,
+            enabled: self.enabled.or(true),
+            policy: policies.share(policy),
+            process: process.map(Arc::new),
+            nudge: ladder.nudge,
+            restart_command: ladder.restart_command,
+            depends_on: self.depends_on.into_iter().map(|(name, _)| name).collect(),
+            tags: self.tags.or(Vec::new()),
+        })
+    }
+}
+
+/// The name of another service; whether there is one is known later.
+fn dependency(value: &Value<'_>) -> Option<(ServiceName, Span)> {
+    let text = value.need_text("\"db\"")?;
+    match ServiceName::new(text) {
+        Ok(name) => Some((name, value.span.clone())),
+        Err(error) => value.wrong(
+            format!("holds {text:?}, which is no service name"),
+            error.to_string(),
+        ),
+    }
+}

@@ -1,0 +1,233 @@
+//! `[supervisor]`: the program itself.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration;
+use super::reader::{Given, Table, Taken, Value};
+
+/// Where the API listens unless the file says otherwise.
+const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5001);
+
+/// The program's own settings.
+#[derive(Debug, Clone)]
+pub(crate) struct SupervisorSettings {
+    /// What this machine is called in messages.
+    pub(crate) name: String,
+    /// Where the API listens over TCP; none: only on the Unix socket.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where state, sockets and logs live; absolute.
+    pub(crate) data_dir: PathBuf,
+    /// The owner's token; none: one is generated into `data_dir/token`.
+    pub(crate) token: Option<Token>,
+    /// Host names that requests may carry, besides the loopback's and `listen`.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Whether health is open to anybody beyond loopback.
+    pub(crate) public_status: bool,
+    /// What becomes of the services when the program ends.
+    pub(crate) on_exit: OnExit,
+    /// How long everything together may take to stop.
+    pub(crate) shutdown_timeout: Duration,
+}
+
+/// What becomes of the services when the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnExit {
+    /// They are stopped, in reverse dependency order.
+    Stop,
+    /// They run on for the next supervisor.
+    Leave,
+}
+
+/// A token, which no message ever shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(String);
+
+impl Token {
+    /// The secret itself.
+    #[must_use]
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Reads the table; `env` is the environment.
+pub(super) fn read(
+    table: &mut Table<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> SupervisorSettings {
+    let name = table.take("name", |v| {
+        v.need_some_text("\"host-1\"").map(str::to_owned)
+    });
+    let listen = table.take("listen", listen);
+    let token = token(table, env);
+    if let Taken::Given(Given {
+        value: Some(address),
+        span,
+        ..
+    }) = &listen
+        && !address.ip().is_loopback()
+        && !token.is_present()
+    {
+        let sink = table.sink();
+        sink.say(
+            sink.at(
+                span.clone(),
+                "beyond loopback",
+                format!("`supervisor.listen` opens {address} to other machines without a token"),
+            )
+            .help("name a token with `token_env` or `token_file`, or listen on 127.0.0.1"),
+        );
+    }
+    SupervisorSettings {
+        name: name.value().unwrap_or_else(host_name),
+        listen: listen.or(Some(LISTEN)),
+        data_dir: data_dir(table),
+        token: token.value(),
+        allowed_hosts: table
+            .take("allowed_hosts", |v| v.list("[\"status.example\"]", host))
+            .or(Vec::new()),
+        public_status: table.take("public_status", Value::flag).or(false),
+        on_exit: table
+            .take("on_exit", |v| {
+                v.one_of(&[("stop", OnExit::Stop), ("leave", OnExit::Leave)])
+            })
+            .or(OnExit::Stop),
+        shutdown_timeout: table
+            .take("shutdown_timeout", duration::duration)
+            .or(Duration::from_secs(30)),
+    }
+}
+
+/// Reads `data_dir` alone.
+pub(super) fn data_dir(table: &mut Table<'_>) -> PathBuf {
+    let sink = table.sink();
+    let path = |v: &Value<'_>| {
+        v.need_some_text("\".supervisor\"")
+            .map(|text| sink.path(text))
+    };
+    table
+        .take("data_dir", path)
+        .value()
+        .unwrap_or_else(|| sink.path(".supervisor"))
+}
+
+/// The host's name, from the kernel.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// An address, or nothing for no TCP.
+fn listen(value: &Value<'_>) -> Option<Option<SocketAddr>> {
+    const EXAMPLE: &str = "\"127.0.0.1:5001\"";
+    let text = value.need_text(EXAMPLE)?.trim();
+    if text.is_empty() {
+        return Some(None);
+    }
+    // The only name that means the same everywhere; others would need a resolver at start.
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    match numeric.parse() {
+        Ok(address) => Some(Some(address)),
+        Err(_) => value.wrong(
+            format!("is no address: {text:?}"),
+            format!("an IP address and a port, like {EXAMPLE} or \"[::1]:5001\"; \"\" for no TCP"),
+        ),
+    }
+}
+
+/// A host name as a request's Host header carries it.
+fn host(value: &Value<'_>) -> Option<String> {
+    const EXAMPLE: &str = "\"status.example\"";
+    let text = value.need_some_text(EXAMPLE)?.trim();
+    if text.contains("//") || text.contains(|c: char| c.is_whitespace() || "/@*?#".contains(c)) {
+        return value.wrong(
+            format!("holds {text:?}, which is no host name"),
+            format!("a name without scheme and path, like {EXAMPLE}"),
+        );
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+/// The token, from the environment or from a file that only its owner reads.
+fn token(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Taken<Token> {
+    for key in ["token", "key", "secret", "password"] {
+        table.refuse_secret(
+            key,
+            "put it into an environment variable and name that: token_env = \"SUPERVISOR_TOKEN\"; \
+             or into a file of mode 0600: token_file = \"token\". Without either one is generated",
+        );
+    }
+    let from_env = table.take("token_env", |value| {
+        let name = value.need_some_text("\"SUPERVISOR_TOKEN\"")?;
+        match env(name) {
+            Some(secret) => check(value, &secret),
+            None => value.wrong(
+                format!("names {name}, which the environment does not have"),
+                "set it, or leave token_env out: then a token is generated in data_dir",
+            ),
+        }
+    });
+    let from_file = table.take("token_file", |value| {
+        let name = value.need_some_text("\"token\"")?;
+        let path = value.sink.path(name);
+        let meta = match std::fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                return value.wrong(
+                    format!("cannot be read: {}: {error}", path.display()),
+                    "the path is relative to this file",
+                );
+            }
+        };
+        let mode = meta.mode() & 0o777;
+        if !meta.is_file() {
+            return value.wrong("is no file", "a file that holds the token alone");
+        }
+        if mode & 0o077 != 0 {
+            return value.wrong(
+                format!("has mode {mode:04o}: others than its owner may use it"),
+                format!("chmod 600 {}", path.display()),
+            );
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(secret) => check(value, &secret),
+            Err(error) => value.wrong(
+                format!("cannot be read: {}: {error}", path.display()),
+                "a file that holds the token alone",
+            ),
+        }
+    });
+    table.not_both(("token_env", &from_env), ("token_file", &from_file));
+    from_env.or_take(from_file)
+}
+
+/// A token travels in a header: what cannot stand there could never be matched.
+fn check(value: &Value<'_>, secret: &str) -> Option<Token> {
+    let secret = secret.trim();
+    if secret.is_empty() {
+        return value.wrong("leads to an empty token", "any long random text will do");
+    }
+    if !secret.chars().all(|c| c.is_ascii_graphic()) {
+        return value.wrong(
+            "leads to a token with characters that no HTTP header can carry",
+            "use visible ASCII characters without spaces",
+        );
+    }
+    Some(Token(secret.to_owned()))
+}

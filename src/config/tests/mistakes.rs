@@ -1,0 +1,521 @@
+//! What is said about mistakes.
+
+use super::*;
+
+/// The mistakes of a text, one a line, without the file's name.
+fn mistakes(text: &str) -> Vec<String> {
+    let Err(errors) = read(text) else {
+        panic!("no mistake is found in:\n{text}");
+    };
+    let said = errors.mistakes().iter().map(|mistake| {
+        let (line, column) = mistake.position().unwrap();
+        format!("{line}:{column} {}", mistake.message())
+    });
+    said.collect()
+}
+
+#[test]
+fn f82_three_mistakes_are_all_shown_with_line_and_caret() {
+    let text = r#"[supervisor]
+listen = 5001
+
+[services.worker]
+command = ["python3", "worker.py"]
+intervall = "30s"
+stop_timeout = "-10s"
+"#;
+    assert_eq!(
+        read(text).unwrap_err().render(false, 80),
+        r#"  error: `supervisor.listen` must be a string
+   ,-[/etc/x/supervisor.toml:2:10]
+ 2 | listen = 5001
+   :          ^^^^
+   :            `-- this is a number
+   `----
+  help: for example: listen = "127.0.0.1:5001"
+
+  error: unknown key `intervall` in [services.worker]
+   ,-[/etc/x/supervisor.toml:6:1]
+ 6 | intervall = "30s"
+   : ^^^^^^^^^
+   :     `-- did you mean `interval`?
+   `----
+
+  error: `services.worker.stop_timeout` is negative
+   ,-[/etc/x/supervisor.toml:7:16]
+ 7 | stop_timeout = "-10s"
+   :                ^^^^^^
+   `----
+  help: a duration counts forward: "30s"
+
+3 mistakes in /etc/x/supervisor.toml
+"#
+    );
+}
+
+#[test]
+fn f82_a_cycle_is_shown_with_each_of_its_edges() {
+    let text = "[services.a]\ndepends_on = ['b']\n[services.b]\ndepends_on = ['c', 'a']\n\
+                [services.c]\n";
+    assert_eq!(
+        read(text).unwrap_err().render(false, 80),
+        r"  error: these depend on each other: a → b → a
+   ,-[/etc/x/supervisor.toml:2:15]
+ 2 | depends_on = ['b']
+   :               ^^^
+   :                `-- a waits for b
+   `----
+   ,-[/etc/x/supervisor.toml:4:20]
+ 4 | depends_on = ['c', 'a']
+   :                    ^^^
+   :                     `-- b waits for a
+   `----
+  help: none of them could ever start: break the circle
+
+1 mistake in /etc/x/supervisor.toml
+"
+    );
+}
+
+#[test]
+fn f82_a_duplicate_is_shown_beside_the_first_and_the_rest_is_read_all_the_same() {
+    let text = "[services.a]\ninterval = 1\nfrob = 1\ninterval = 2\n[services.a]\n";
+    assert_eq!(
+        mistakes(text),
+        [
+            "3:1 unknown key `frob` in [services.a]",
+            "4:1 the same key twice",
+            "5:11 the same key twice",
+        ]
+    );
+    let shown = read(text).unwrap_err().render(false, 80);
+    assert!(shown.contains("2 | interval = 1\n"), "{shown}");
+}
+
+#[test]
+fn f82_syntax_that_leaves_the_rest_in_place_does_not_hide_other_mistakes() {
+    assert_eq!(
+        mistakes("[services.a]\ninterval = 30s\nfrob = 1\n"),
+        [
+            "2:12 not TOML: string values must be quoted, expected literal string",
+            "3:1 unknown key `frob` in [services.a]",
+        ]
+    );
+    // What follows an open bracket may stand in the wrong table: nothing is said about it.
+    assert_eq!(mistakes("[services.a\nfrob = 1\n").len(), 1);
+}
+
+#[test]
+fn f82_each_kind_of_mistake_is_said_at_its_place() {
+    for (keys, expected) in [
+        // Types.
+        (
+            "interval = true",
+            "2:12 `services.a.interval` must be a duration",
+        ),
+        (
+            "critical = 1",
+            "2:12 `services.a.critical` must be true or false",
+        ),
+        ("tags = 'x'", "2:8 `services.a.tags` must be an array"),
+        ("tags = ['x', 3]", "2:14 `services.a.tags` must be a string"),
+        (
+            "command = 7",
+            "2:11 `services.a.command` must be an array of words, or a string",
+        ),
+        ("backoff = 3", "2:11 `services.a.backoff` must be a table"),
+        // Durations and numbers.
+        ("interval = -1", "2:12 `services.a.interval` is negative"),
+        (
+            "interval = '10ms'",
+            "2:12 `services.a.interval` is shorter than 100ms",
+        ),
+        ("interval = 0", "2:12 `services.a.interval` is zero"),
+        (
+            "interval = nan",
+            "2:12 `services.a.interval` is not a number",
+        ),
+        (
+            "interval = 1e300",
+            "2:12 `services.a.interval` is longer than ten years",
+        ),
+        (
+            "interval = 99999999999999999999999999999999999999999",
+            "2:12 `services.a.interval` is longer than ten years",
+        ),
+        (
+            "interval = '99999999999 years'",
+            "2:12 `services.a.interval` is longer than ten years",
+        ),
+        ("interval = '30'", "2:12 `services.a.interval` has no unit"),
+        (
+            "restart_window = 0",
+            "2:18 `services.a.restart_window` is zero",
+        ),
+        (
+            "recover_after = 0",
+            "2:17 `services.a.recover_after` is out of range",
+        ),
+        (
+            "max_restarts = -1",
+            "2:16 `services.a.max_restarts` is out of range",
+        ),
+        (
+            "warning_after = 0",
+            "2:17 `services.a.warning_after` is out of range",
+        ),
+        (
+            "warning_after = 1.5",
+            "2:17 `services.a.warning_after` must be a whole number of intervals, or a duration",
+        ),
+        (
+            "grace = '101%'",
+            "2:9 `services.a.grace` is not between 0% and 100%",
+        ),
+        ("grace = 'x%'", "2:9 `services.a.grace` is no percentage"),
+        // Thresholds.
+        (
+            "warning_after = 4",
+            "2:17 `degraded_after` would be reached before `warning_after` in [services.a]",
+        ),
+        (
+            "critical_after = '10s'",
+            "2:18 `critical_after` would be reached before `degraded_after` in [services.a]",
+        ),
+        // Words.
+        (
+            "command = 'sh -c \"x'",
+            "2:18 `services.a.command` cannot be split into words",
+        ),
+        ("command = []", "2:11 `services.a.command` is empty"),
+        ("command = ''", "2:11 `services.a.command` is empty"),
+        (
+            "command = ['']",
+            "2:11 `services.a.command` begins with an empty word",
+        ),
+        (
+            "command = 'x'\nstop_signal = 'SIGTREM'",
+            "3:15 `services.a.stop_signal` is no signal",
+        ),
+        (
+            "command = 'x'\nstop_signal = 0",
+            "3:15 `services.a.stop_signal` is out of range",
+        ),
+        (
+            "command = 'x'\nstop_signal = 'SIGSTOP'",
+            "3:15 `services.a.stop_signal` does not end a process",
+        ),
+        (
+            "command = 'x'\nrestart = 'allways'",
+            "3:11 `services.a.restart` cannot be \"allways\"",
+        ),
+        (
+            "profile = 'daemon'",
+            "2:11 `services.a.profile` cannot be \"daemon\"",
+        ),
+        (
+            "poke_on = ['stale', 'stale']",
+            "2:11 `services.a.poke_on` names \"stale\" twice",
+        ),
+        (
+            "poke = ['restart', 'nudge']",
+            "2:8 `services.a.poke` restarts before it nudges",
+        ),
+        (
+            "poke = ['nudge']",
+            "2:8 `poke` in [services.a] only nudges, and there is no `nudge`",
+        ),
+        // Processes.
+        (
+            "command = 'x'\numask = 22",
+            "3:9 `services.a.umask` is not octal",
+        ),
+        (
+            "command = 'x'\numask = '888'",
+            "3:9 `services.a.umask` is no file mode mask",
+        ),
+        (
+            "command = 'x'\nnice = 20",
+            "3:8 `services.a.nice` is out of range",
+        ),
+        (
+            "command = 'x'\nuser = 'a:b'",
+            "3:8 `services.a.user` holds a colon",
+        ),
+        (
+            "command = 'x'\nlimits = { nofiles = 3 }",
+            "3:12 `services.a.limits` has an unknown limit, `nofiles`",
+        ),
+        (
+            "command = 'x'\nenv = { 'A=B' = '' }",
+            "3:9 `services.a.env` holds \"A=B\", which is no variable's name",
+        ),
+        (
+            "command = 'x'\nlog_max_size = '1 XB'",
+            "3:16 `services.a.log_max_size` has an unknown unit, \"xb\"",
+        ),
+        (
+            "command = 'x'\nready = 'notify'",
+            "3:9 `services.a.ready` cannot be \"notify\": this version has no such source of pulses",
+        ),
+        (
+            "command = 'x'\nready = 'pulse'",
+            "3:9 `ready` in [services.a] waits for a pulse, but there is no `interval`",
+        ),
+        // Backoff.
+        (
+            "backoff = { min = '2s', max = '1s' }",
+            "2:31 `services.a.backoff` has a max below its min",
+        ),
+        (
+            "backoff = { factor = 0.5 }",
+            "2:22 `services.a.backoff.factor` is below 1: delays would shrink",
+        ),
+        (
+            "backoff = { jitter = 1.5 }",
+            "2:22 `services.a.backoff.jitter` is not between 0 and 1",
+        ),
+        // Nudges.
+        ("nudge = {}", "2:9 `services.a.nudge` names no way to nudge"),
+        (
+            "nudge = { exec = 'x', http = 'http://x/' }",
+            "2:9 `services.a.nudge` names more than one way to nudge",
+        ),
+        (
+            "nudge = { tmux = 's' }",
+            "2:9 `services.a.nudge` has no `text` to type",
+        ),
+        (
+            "nudge = { http = 'ftp://x/' }",
+            "2:18 `services.a.nudge.http` is no http:// URL with a host",
+        ),
+        (
+            "nudge = { http = 'SHOUT http://x/' }",
+            "2:18 `services.a.nudge.http` has an unknown method, \"SHOUT\"",
+        ),
+        // Keys that exclude each other.
+        ("cwd = '.'", "2:1 `cwd` without `command` in [services.a]"),
+        (
+            "command = 'x'\nrestart_command = 'y'",
+            "3:1 `restart_command` besides `command` in [services.a]",
+        ),
+        (
+            "nudge = { signal = 'USR1' }",
+            "2:9 a signal cannot nudge the external service [services.a]",
+        ),
+        (
+            "start_grace = 1\nstart_timeout = 1",
+            "3:1 `start_grace` and `start_timeout` say the same in [services.a]",
+        ),
+        (
+            "degraded_after = 3\ntimeout_multiplier = 3",
+            "3:1 `degraded_after` and `timeout_multiplier` say the same in [services.a]",
+        ),
+        // Dependencies.
+        (
+            "depends_on = ['b']",
+            "2:15 a depends on b, which is not a service",
+        ),
+        ("depends_on = ['a']", "2:15 a depends on itself"),
+    ] {
+        assert_eq!(
+            mistakes(&format!("[services.a]\n{keys}")),
+            [expected],
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn f82_mistakes_outside_of_services_are_said_at_their_place() {
+    for (text, expected) in [
+        ("[alerts]", "1:2 unknown key `alerts`"),
+        (
+            "[supervisor]\ninterval = 1",
+            "2:1 unknown key `interval` in [supervisor]",
+        ),
+        (
+            "[supervisor]\nlisten = 'here'",
+            "2:10 `supervisor.listen` is no address: \"here\"",
+        ),
+        (
+            "[supervisor]\nlisten = '0.0.0.0:5001'",
+            "2:10 `supervisor.listen` opens 0.0.0.0:5001 to other machines without a token",
+        ),
+        (
+            "[supervisor]\ntoken_env = 'NOT_HERE'",
+            "2:13 `supervisor.token_env` names NOT_HERE, which the environment does not have",
+        ),
+        (
+            "[supervisor]\nallowed_hosts = ['http://x']",
+            "2:18 `supervisor.allowed_hosts` holds \"http://x\", which is no host name",
+        ),
+        (
+            "[supervisor]\ndata_dir = ''",
+            "2:12 `supervisor.data_dir` is empty",
+        ),
+        (
+            "[supervisor]\nallow_registration = true",
+            "2:1 unknown key `allow_registration` in [supervisor]",
+        ),
+        (
+            "[log]\nlevel = 'info,x=loud'",
+            "2:15 `log.level` has an unknown level, \"loud\"",
+        ),
+        (
+            "[log]\nmax_size = '1 KiBB'",
+            "2:12 `log.max_size` has an unknown unit, \"kibb\"",
+        ),
+        (
+            "[heartbeat]\nlog_level = 'info'\n[log]\nlevel = 'info'",
+            "2:1 `heartbeat.log_level` and `log.level` say the same",
+        ),
+        (
+            "[heartbeat]\nwarning_after = 5\ndegraded_after = 3",
+            "3:18 `degraded_after` would be reached before `warning_after` in [heartbeat]",
+        ),
+        (
+            "[heartbeat]\ninterval = 3",
+            "2:1 unknown key `interval` in [heartbeat]",
+        ),
+        (
+            "[heartbeat.services]\na = 30",
+            "2:5 `heartbeat.services.a` must be a table",
+        ),
+        (
+            "[heartbeat.services]\na = {}\n[services.a]",
+            "2:1 a is defined twice",
+        ),
+        ("[services.Worker]", "1:11 \"Worker\" is no service name"),
+        (
+            "[services.'internal.x']",
+            "1:11 \"internal.x\" is no service name",
+        ),
+        ("[services.'']", "1:11 \"\" is no service name"),
+        ("services = 3", "1:12 `services` must be a table"),
+        ("[services.a.b]", "1:13 unknown key `b` in [services.a]"),
+    ] {
+        assert_eq!(mistakes(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn thresholds_of_all_that_decrease_are_said_once_and_not_for_every_service() {
+    for warning in ["5", "'10m'"] {
+        let text = format!("[heartbeat]\nwarning_after = {warning}\n[services.a]\n[services.b]\n");
+        assert_eq!(mistakes(&text).len(), 1, "{warning}");
+    }
+}
+
+#[test]
+fn a_wrong_value_has_no_other_mistakes_in_its_wake() {
+    // Judged with the default in its place, each of these would be a second mistake.
+    for keys in [
+        "degraded_after = 'soon'\ncritical_after = '40s'",
+        "backoff = { min = 'soon', max = '1ms' }",
+        "command = 7\ncwd = '.'",
+        "interval = 'soon'\ncommand = 'x'\nready = 'pulse'",
+    ] {
+        assert_eq!(
+            mistakes(&format!("[services.a]\n{keys}")).len(),
+            1,
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn a_misspelt_word_gets_the_one_that_was_meant() {
+    for (text, meant) in [
+        ("[services.a]\nintreval = 1", "did you mean `interval`?"),
+        (
+            "[heartbeat]\ninterval = 1",
+            "did you mean `default_interval`?",
+        ),
+        ("[servces.a]", "did you mean `services`?"),
+        ("[log]\nlevel = 'wanr'", "did you mean `warn`?"),
+        (
+            "[services.a]\nrestart = 'on_failure'",
+            "did you mean \"on-failure\"?",
+        ),
+        (
+            "[services.worker]\n[services.a]\ndepends_on = ['wroker']",
+            "did you mean \"worker\"?",
+        ),
+        (
+            "[services.a]\nnudge = { signal = 'SIGUSER1' }",
+            "did you mean \"SIGUSR1\"?",
+        ),
+        ("[services.a]\nlisten = 1", "it belongs into [supervisor]"),
+        ("[services.a.b]", "[services.\"a.b\"]"),
+        ("[services.'My App']", "for example: my-app"),
+    ] {
+        let shown = read(text).unwrap_err().render(false, 120);
+        assert!(shown.contains(meant), "{shown}");
+    }
+}
+
+#[test]
+fn a_token_in_the_file_is_refused_and_not_shown() {
+    let errors = read("[supervisor]\ntoken = \"sesame\"\n").unwrap_err();
+    let shown = errors.render(false, 80);
+    assert!(
+        shown.contains("`token` in [supervisor] is a secret"),
+        "{shown}"
+    );
+    assert!(shown.contains("token = ********\n"), "{shown}");
+    assert!(!shown.contains("sesame") && !format!("{errors:?}").contains("sesame"));
+}
+
+#[test]
+fn a_line_of_an_env_file_is_named_by_its_number_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".env"), "A=1\nsesame\n'x\n").unwrap();
+    let file = dir.path().join("supervisor.toml");
+    std::fs::write(&file, "[services.a]\ncommand = 'x'\nenv_file = '.env'\n").unwrap();
+    let errors = load(&file, &|_| None).unwrap_err();
+    assert_eq!(errors.mistakes().len(), 2);
+    let shown = errors.render(false, 200);
+    assert!(
+        shown.contains("line 2 has no `=`") && shown.contains("line 3"),
+        "{shown}"
+    );
+    assert!(!shown.contains("sesame"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_why() {
+    let missing = load(Path::new("/nonexistent/s.toml"), &|_| None).unwrap_err();
+    let message = missing.mistakes()[0].message();
+    assert!(
+        message.starts_with("cannot read /nonexistent/s.toml: No such file"),
+        "{message}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    assert!(load(dir.path(), &|_| None).is_err());
+    let file = dir.path().join("latin1.toml");
+    std::fs::write(&file, b"# ok\nname = \"caf\xe9\"\n").unwrap();
+    let latin1 = load(&file, &|_| None).unwrap_err();
+    assert!(latin1.render(false, 80).contains("line 2 is not UTF-8"));
+}
+
+#[test]
+fn a_terminal_gets_colours_and_anything_else_plain_ascii() {
+    let errors = read("[services.a]\nfrob = 1\n").unwrap_err();
+    assert!(errors.render(true, 80).contains('\u{1b}'));
+    let plain = errors.render(false, 80);
+    assert!(plain.is_ascii() && !plain.contains('\u{1b}'), "{plain}");
+    assert_eq!(
+        errors.to_string(),
+        "/etc/x/supervisor.toml:2:1: unknown key `frob` in [services.a]\n\
+         1 mistake in /etc/x/supervisor.toml"
+    );
+}
+
+#[test]
+fn of_very_many_mistakes_the_first_are_shown_and_all_are_counted() {
+    let text: String = (0..1_000).map(|n| format!("frob{n} = {n}\n")).collect();
+    let shown = read(&text).unwrap_err().render(false, 80);
+    assert!(shown.contains("and 950 more"), "{shown}");
+    assert!(shown.ends_with("1000 mistakes in /etc/x/supervisor.toml\n"));
+}
