@@ -32,7 +32,6 @@ async fn dispatch(
     }
     guard::permit(api, request, route.access())?;
     let payload = payload.into_inner();
-    let query = request.query_string();
     match route {
         Route::Pulse(name) => pulse::pulse(api, &name, request, payload).await,
         Route::Error(name) => pulse::error(api, &name, request, payload).await,
@@ -41,8 +40,8 @@ async fn dispatch(
         Route::Services => services::list(api).await,
         Route::Service(name) => services::one(api, &name).await,
         Route::Control(name, verb) => services::control(api, &name, verb, request, payload).await,
-        Route::Events => events::list(api, query).await,
-        Route::Logs(name) => logs::show(api, &name, query).await,
+        Route::Events => events::list(api, request.query_string()).await,
+        Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }

@@ -18,9 +18,9 @@
 //! service's own token is an HMAC that nobody guesses, and stays good all the while.
 
 use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::uri::Authority;
-use actix_web::http::{StatusCode, Version};
 use slog::warn;
 
 use super::api::{Api, Door};
@@ -32,6 +32,8 @@ use super::tokens::same;
 pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let host = single(headers, &header::HOST)?;
+    // None at all is a probe that speaks HTTP/1.0: browsers always send one, and actix-web
+    // refuses an HTTP/1.1 request without.
     if let Door::Tcp { hosts, .. } = door {
         // A target in absolute form outranks the header (RFC 9112, 3.2.2), so both must be ours.
         let target = request.uri().authority().map(Authority::as_str);
@@ -41,10 +43,6 @@ pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Proble
                 "foreign_host",
                 format!("{foreign:?} is not a name of this supervisor; see allowed_hosts"),
             ));
-        }
-        // Probes that speak HTTP/1.0 send none, browsers always do.
-        if host.is_none() && request.version() != Version::HTTP_10 {
-            return Err(Problem::bad("no_host", "HTTP/1.1 requires a Host header"));
         }
     }
     for origin in headers.get_all(header::ORIGIN) {

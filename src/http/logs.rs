@@ -14,15 +14,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::rt::time::{sleep, timeout};
 use actix_web::web::{Bytes, block};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::Stream;
 use slog::debug;
 use tokio::sync::mpsc;
 
 use super::api::{Api, Closing};
+use super::connection::Gone;
 use super::escape::Escaper;
 use super::problem::Problem;
 use super::query::Query;
@@ -68,8 +69,12 @@ impl Drop for Place {
 }
 
 /// `GET /api/logs/{name}`.
-pub(super) async fn show(api: &Api, name: &str, query: &str) -> Result<HttpResponse, Problem> {
-    let asked = read(query)?;
+pub(super) async fn show(
+    api: &Api,
+    name: &str,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let asked = read(request.query_string())?;
     let name = services::find(api, name).await?.name;
     let place = if asked.follow {
         let place = api.followers.take();
@@ -112,7 +117,10 @@ pub(super) async fn show(api: &Api, name: &str, query: &str) -> Result<HttpRespo
             debug!(log, "following a log ended"; "service" => %name, "error" => %error);
         }
     });
-    Ok(response.streaming(Pieces(receiver)))
+    Ok(response.streaming(Pieces {
+        receiver,
+        gone: request.conn_data::<Gone>().cloned().unwrap_or_default(),
+    }))
 }
 
 fn unreadable(error: &io::Error) -> Problem {
@@ -199,14 +207,21 @@ impl Pump {
     }
 }
 
-/// The body of a follower's answer.
-struct Pieces(mpsc::Receiver<Bytes>);
+/// The body of a follower's answer. It ends when the client does: nothing else would notice
+/// before the next piece.
+struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    gone: Gone,
+}
 
 impl Stream for Pieces {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(Ok))
+        if self.gone.get() {
+            return Poll::Ready(None);
+        }
+        self.receiver.poll_recv(cx).map(|piece| piece.map(Ok))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod api;
 mod body;
+mod connection;
 mod entry;
 mod escape;
 mod events;

@@ -1,5 +1,6 @@
 //! Opens both doors, keeps them open, and closes them in order.
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -7,17 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Server, ServiceFactory, fn_service};
+use actix_web::rt::net::{TcpStream, UnixStream};
 use actix_web::rt::task::JoinHandle;
 use actix_web::rt::time::sleep;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use slog::{Logger, error, info, warn};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use supervisor_actors::handle::{Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
 
 use super::api::{Api, ChildToken, Closing, Door, Patience, Shared};
+use super::connection::Connection;
 use super::entry::entry;
 use super::holder::holder;
 use super::hosts::Hosts;
@@ -282,23 +289,56 @@ impl Keeper {
 }
 
 fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
-    let head = api.patience.head;
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections() / workers)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS);
     let api = web::Data::new(api);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(api.clone())
-            .default_service(web::to(entry))
-    })
-    .workers(workers)
-    .max_connections(connections() / workers)
-    .client_request_timeout(head)
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_SECONDS);
-    let server = match listener {
-        Listener::Unix(listener) => server.listen_uds(listener)?,
-        Listener::Tcp(listener) => server.listen(listener)?,
+    let builder = match listener {
+        Listener::Unix(listener) => builder.listen_uds("unix", listener, move || {
+            let patience = api.patience;
+            let connected =
+                move |stream: UnixStream| ready(Ok((Connection::new(stream, &patience), None)));
+            fn_service(connected).and_then(http(api.clone()))
+        })?,
+        Listener::Tcp(listener) => builder.listen("tcp", listener, move || {
+            let patience = api.patience;
+            let connected = move |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                ready(Ok((Connection::new(stream, &patience), peer)))
+            };
+            fn_service(connected).and_then(http(api.clone()))
+        })?,
     };
-    Ok(server.run())
+    Ok(builder.run())
+}
+
+/// HTTP/1.1 on our own kind of connection: what actix-web's `HttpServer` would build, but that
+/// takes the bare streams only.
+fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    api: web::Data<Api>,
+) -> impl ServiceFactory<
+    (Connection<S>, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> {
+    let (head, closing) = (api.patience.head, api.closing.clone());
+    let app = App::new().app_data(api).default_service(web::to(entry));
+    HttpService::build()
+        .client_request_timeout(head)
+        .on_connect_ext(|connection: &Connection<S>, data| {
+            data.insert(connection.gone());
+        })
+        // Hidden in its documentation, but what `HttpServer` does: without it an idle
+        // connection delays our end by the whole of its keep-alive.
+        .graceful_shutdown_signal(move || {
+            let mut closing = closing.clone();
+            async move { closing.wait().await }
+        })
+        .h1(map_config(app, |()| AppConfig::default()))
 }
 
 /// How many connections one door may have: a quarter of the descriptors that we may open, so
