@@ -127,8 +127,13 @@ pub(super) enum Command {
     /// Lift the quarantine of services and start them
     Clear(NamesArgs),
     /// Show what a service wrote to its stdout and stderr
+    ///
+    /// All but text, tabs and line ends is shown escaped. The bytes as they were written are
+    /// in the data_dir, in log/NAME.log.
     Logs(LogsArgs),
     /// Show what happened
+    ///
+    /// With --json the API's object; with --follow too, an object for each event.
     Events(EventsArgs),
     /// Give a sign of life for a service, or report an error of it
     Pulse(PulseArgs),
@@ -200,11 +205,9 @@ pub(super) struct LogsArgs {
     #[arg(short, long)]
     pub(super) follow: bool,
     /// How many of the last lines to show
-    #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 200)]
+    #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub(super) lines: u32,
-    /// The bytes as they are; otherwise all but text, tabs and line ends is escaped
-    #[arg(long, conflicts_with = "json")]
-    pub(super) raw: bool,
 }
 
 /// `events`

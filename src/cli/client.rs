@@ -2,6 +2,9 @@
 //! call with a deadline, every answer with a limit.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_codec::Framed;
@@ -60,8 +63,8 @@ pub(crate) enum ClientError {
     NotReachable {
         /// Which socket or address was tried.
         place: String,
-        /// What the system said.
-        why: io::Error,
+        /// What the system said, in plain words where they are known.
+        why: String,
         /// What would help.
         help: String,
     },
@@ -260,7 +263,7 @@ impl Client {
         let io = self
             .connect()
             .await
-            .map_err(|why| self.not_reachable(why))?;
+            .map_err(|error| self.not_reachable(&error))?;
         let mut framed = Framed::new(io, ClientCodec::default());
         let size = match &call.body {
             Some(body) => BodySize::Sized(body.len() as u64),
@@ -309,7 +312,7 @@ impl Client {
 
     async fn connect(&self) -> io::Result<BoxedIo> {
         Ok(match &self.endpoint {
-            Endpoint::Unix { path, .. } => Box::new(UnixStream::connect(path).await?),
+            Endpoint::Unix { path, .. } => Box::new(connect_unix(path).await?),
             Endpoint::Tcp { authority, .. } => Box::new(TcpStream::connect(authority).await?),
         })
     }
@@ -375,8 +378,16 @@ impl Client {
         }
     }
 
-    fn not_reachable(&self, why: io::Error) -> ClientError {
-        let help = match (&self.endpoint, why.kind()) {
+    fn not_reachable(&self, error: &io::Error) -> ClientError {
+        let why = match (&self.endpoint, error.kind()) {
+            (Endpoint::Unix { .. }, io::ErrorKind::NotFound) => {
+                "there is no such socket".to_owned()
+            }
+            (_, io::ErrorKind::ConnectionRefused) => "nobody listens there".to_owned(),
+            (_, io::ErrorKind::PermissionDenied) => "permission denied".to_owned(),
+            (_, _) => error.to_string(),
+        };
+        let help = match (&self.endpoint, error.kind()) {
             (Endpoint::Unix { .. }, io::ErrorKind::PermissionDenied) => {
                 "ask as the user that runs it".to_owned()
             }
@@ -390,17 +401,32 @@ impl Client {
                 "start one with `supervisor --config {}`, or name another with --config or --socket",
                 config.display()
             ),
-            (Endpoint::Unix { config: None, .. }, _) => {
-                "is that the socket of one that runs?".to_owned()
+            (Endpoint::Unix { config: None, .. } | Endpoint::Tcp { .. }, _) => {
+                "is it running?".to_owned()
             }
-            (Endpoint::Tcp { .. }, _) => "is it running?".to_owned(),
         };
-        ClientError::NotReachable {
-            place: self.place(),
-            why,
-            help,
-        }
+        let place = self.place();
+        ClientError::NotReachable { place, why, help }
     }
+}
+
+/// Connects to a socket however long its path is: the address of one holds 107 bytes, so a
+/// longer path is shortened by way of its directory, opened.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    /// `sun_path` without its terminating zero.
+    const LONGEST: usize = 107;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return UnixStream::connect(path).await;
+    };
+    if path.as_os_str().len() <= LONGEST {
+        return UnixStream::connect(path).await;
+    }
+    let directory = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open(directory)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    UnixStream::connect(short).await
 }
 
 /// Whether an answer without a length goes on until its sender closes (RFC 9112, 6.3): the

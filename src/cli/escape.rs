@@ -2,7 +2,8 @@
 //! the cursor, recolour, rename the window or forge a line of ours.
 //!
 //! A backslash itself is left alone (paths and JSON would become unreadable), so the escaped
-//! form is for people; `logs --raw` gives the bytes.
+//! form is for people. The supervisor escapes logs too; here that is done again, because what
+//! is at the other end of a socket may be older, or something else.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -11,7 +11,7 @@ use super::args::{EventsArgs, Since};
 use super::client::Call;
 use super::escape::{escape, escape_json};
 use super::exit::{CliError, Exit, sentence};
-use super::output::{Ink, Look, broken_pipe, complain, put, reader_is_gone};
+use super::output::{Ink, Look, broken_pipe, complain, put, put_json, reader_is_gone};
 use super::table::ink;
 
 /// How often a followed list is asked for more.
@@ -71,7 +71,11 @@ async fn show(
     args: &EventsArgs,
     after: Option<i64>,
 ) -> Result<Option<i64>, CliError> {
-    let (page, _): (Page, String) = context.client.read(Call::get(path(args, after))).await?;
+    let (page, json): (Page, String) = context.client.read(Call::get(path(args, after))).await?;
+    if context.look.json && !args.follow {
+        put_json(&json)?;
+        return Ok(page.next);
+    }
     let mut text = String::new();
     for event in &page.events {
         if context.look.json {

@@ -49,8 +49,6 @@ pub(super) async fn run(context: &Context, args: &LogsArgs) -> Result<Exit, CliE
 
 /// What becomes of the bytes.
 enum Form {
-    /// As they are.
-    Raw,
     /// Text that no terminal obeys.
     Text(StreamEscaper),
     /// An object a line.
@@ -64,9 +62,7 @@ enum Form {
 
 impl Form {
     fn new(context: &Context, args: &LogsArgs) -> Self {
-        if args.raw {
-            Self::Raw
-        } else if context.look.json {
+        if context.look.json {
             Self::Json {
                 service: args.name.to_string(),
                 line: Vec::new(),
@@ -78,7 +74,6 @@ impl Form {
 
     fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
-            Self::Raw => bytes.to_vec(),
             Self::Text(escaper) => escaper.feed(bytes).into_bytes(),
             Self::Json { service, line } => {
                 let mut out = String::new();
@@ -95,7 +90,6 @@ impl Form {
 
     fn finish(&mut self) -> Vec<u8> {
         match self {
-            Self::Raw => Vec::new(),
             Self::Text(escaper) => escaper.finish().into_bytes(),
             Self::Json { line, .. } if line.is_empty() => Vec::new(),
             Self::Json { service, line } => object(service, &std::mem::take(line)).into_bytes(),

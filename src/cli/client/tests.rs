@@ -30,7 +30,7 @@ fn send(text: &str) -> Step {
 
 /// A server for one connection at a time, and what it was asked.
 struct Server {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     path: PathBuf,
     asked: Rc<RefCell<Vec<String>>>,
 }
@@ -39,7 +39,11 @@ impl Server {
     fn start(script: Vec<Step>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
-        let listener = UnixListener::bind(&path).unwrap();
+        Self::at(dir, path, script)
+    }
+
+    fn at(dir: tempfile::TempDir, path: PathBuf, script: Vec<Step>) -> Self {
+        let listener = UnixListener::bind(dir.path().join("s.sock")).unwrap();
         let asked = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&asked);
         spawn_local(async move {
@@ -49,8 +53,7 @@ impl Server {
                 play(&mut io, &script).await;
             }
         });
-        let _dir = dir;
-        Self { _dir, path, asked }
+        Self { dir, path, asked }
     }
 
     fn client(&self) -> Client {
@@ -452,5 +455,21 @@ fn a_stream_that_breaks_off_is_an_error_once() {
             Err(other) => panic!("{other:?}"),
             Ok(_) => panic!("a 404 is no stream"),
         }
+    });
+}
+
+#[test]
+fn a_socket_with_a_path_longer_than_an_address_is_reached() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a-long-name/".repeat(20));
+        std::fs::create_dir_all(&deep).unwrap();
+        let path = deep.join("s.sock");
+        let script = vec![send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")];
+        let server = Server::at(dir, path.clone(), script);
+        let missing = server.client().call(Call::get("/")).await.unwrap_err();
+        assert_eq!(missing.exit(), Exit::NotReachable);
+        std::fs::rename(server.dir.path().join("s.sock"), &path).unwrap();
+        assert_eq!(server.client().call(Call::get("/")).await.unwrap(), "ok");
     });
 }
