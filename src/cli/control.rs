@@ -11,10 +11,10 @@ use super::Context;
 use super::api::Service;
 use super::args::{ChangeArgs, NamesArgs, PauseArgs};
 use super::client::{Call, Client, ClientError};
-use super::escape::{escape, escape_json};
+use super::escape::escape;
 use super::exit::{CliError, Exit, Tally, sentence};
 use super::human::seconds;
-use super::output::{complain, put};
+use super::output::{complain, put, put_json};
 use super::status::{all, one};
 
 /// How long a start may take before we stop looking on.
@@ -254,6 +254,7 @@ pub(super) async fn tell(
     let mut report = Report::new(context);
     for name in names(&context.client, args).await? {
         match post(&context.client, &name, verb, body.as_ref()).await {
+            Ok((service, json)) if verb == "nudge" => report.nudged(&name, &service, &json)?,
             Ok((service, json)) => report.done(&name, &service, &json)?,
             Err(error) => report.failed(&name, &error)?,
         }
@@ -293,11 +294,25 @@ impl<'a> Report<'a> {
     }
 
     fn done(&mut self, name: &ServiceName, service: &Service, json: &str) -> Result<(), CliError> {
+        self.well(name, &describe(service), json)
+    }
+
+    /// A nudge leaves the state as it is, so it is said by itself.
+    fn nudged(
+        &mut self,
+        name: &ServiceName,
+        service: &Service,
+        json: &str,
+    ) -> Result<(), CliError> {
+        self.well(name, &format!("nudged, {}", describe(service)), json)
+    }
+
+    fn well(&mut self, name: &ServiceName, text: &str, json: &str) -> Result<(), CliError> {
         self.tally.done();
         if self.context.look.json {
-            put(&format!("{}\n", escape_json(json.trim_end())))?;
+            put_json(json)?;
         } else {
-            put(&format!("{name}: {}\n", describe(service)))?;
+            put(&format!("{name}: {text}\n"))?;
         }
         Ok(())
     }
@@ -309,8 +324,7 @@ impl<'a> Report<'a> {
     fn refused(&mut self, name: &ServiceName, why: &str, exit: Exit) -> Result<(), CliError> {
         self.tally.failed(exit);
         if self.context.look.json {
-            let line = json!({ "name": name.as_str(), "error": why }).to_string();
-            put(&format!("{}\n", escape_json(&line)))?;
+            put_json(&json!({ "name": name.as_str(), "error": why }).to_string())?;
         }
         complain(&format!("{name}: {}", escape(why)));
         Ok(())

@@ -30,7 +30,8 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Cl
             width: width.map(|(columns, _)| columns),
             height: None,
         };
-        put(&page(&services, args.all, context.look, room))?;
+        let shown = shown(&services, args.all);
+        put(&page(&shown, &shown, context.look, room))?;
     }
     Ok(verdict(overall(&services)))
 }
@@ -67,14 +68,13 @@ pub(super) fn shown(services: &[Service], internal: bool) -> Vec<&Service> {
         .collect()
 }
 
-/// The summary and the table.
-pub(super) fn page(services: &[Service], internal: bool, look: Look, room: Room) -> String {
-    let shown = shown(services, internal);
-    let mut page = summary(&shown, look);
+/// The summary of all, and the table of those with a row.
+pub(super) fn page(all: &[&Service], rows: &[&Service], look: Look, room: Room) -> String {
+    let mut page = summary(all, look);
     page.push('\n');
-    if !shown.is_empty() {
+    if !rows.is_empty() {
         page.push('\n');
-        page.push_str(&table(&shown, look, room));
+        page.push_str(&table(rows, look, room));
         page.push('\n');
     }
     page

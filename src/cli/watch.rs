@@ -8,14 +8,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
-use super::api::{Service, overall};
+use super::api::Service;
 use super::args::StatusArgs;
 use super::client::ClientError;
 use super::escape::escape;
 use super::exit::{CliError, Exit, sentence};
 use super::human::{now, seconds};
 use super::output::{self, Ink, Look, put, put_bytes, reader_is_gone, terminal_size};
-use super::status::{all, one, page, shown, verdict};
+use super::status::{all, one, page, shown};
 use super::table::{Room, card, ink};
 
 /// Between two looks.
@@ -42,13 +42,15 @@ async fn look(context: &Context, args: &StatusArgs) -> Result<Vec<Service>, Clie
 
 // === a terminal ===
 
-/// The alternate screen without a cursor, for as long as this lives.
+/// The alternate screen without a cursor and without wrapping, for as long as this lives.
 struct Screen;
 
 impl Screen {
     fn enter() -> std::io::Result<Self> {
-        put("\x1b[?1049h\x1b[?25l")?;
-        Ok(Self)
+        // Made first, so that whatever was written of it is undone.
+        let screen = Self;
+        put("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
+        Ok(screen)
     }
 
     /// Draws over what stands there: no line is ever blank in between, so nothing flickers.
@@ -69,7 +71,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that has gone needs no restoring.
-        let _ = put_bytes(b"\x1b[?25h\x1b[?1049l");
+        let _ = put_bytes(b"\x1b[?7h\x1b[?25h\x1b[?1049l");
     }
 }
 
@@ -146,7 +148,8 @@ async fn on_terminal(
         }
     }
     drop(screen);
-    Ok(verdict(overall(&services)))
+    // Somebody has seen enough: that is how a watch ends, whatever it showed.
+    Ok(Exit::Fine)
 }
 
 /// One picture, never higher than the terminal.
@@ -157,11 +160,7 @@ fn frame(
     (columns, rows): (u16, u16),
     note: Option<&str>,
 ) -> String {
-    let mut text = String::new();
-    if let Some(note) = note {
-        text.push_str(note);
-        text.push('\n');
-    }
+    let mut text = note.map_or_else(String::new, |note| format!("{note}\n"));
     if args.name.is_some() {
         text.extend(services.iter().map(|service| card(service, look)));
         return text;
@@ -170,18 +169,24 @@ fn frame(
         width: Some(columns),
         height: Some(rows),
     };
-    text.push_str(&page(services, args.all, look, room));
-    let lines = text.lines().count();
-    let rows = usize::from(rows).max(2);
-    if lines <= rows {
+    let shown = shown(services, args.all);
+    // Beside the rows stand the note, the summary, an empty line and the headings.
+    let around = text.lines().count() + 3;
+    let fit = usize::from(rows).saturating_sub(around);
+    if shown.len() <= fit {
+        text.push_str(&page(&shown, &shown, look, room));
         return text;
     }
-    // What does not fit is counted, so that nobody takes the part for the whole.
-    let hidden = lines - (rows - 1);
-    let mut cut: Vec<&str> = text.lines().take(rows - 1).collect();
-    let more = look.paint(Ink::Faint, &format!("… and {hidden} more"));
-    cut.push(&more);
-    cut.join("\n")
+    // What does not fit is the least of it, and counted: nobody shall take a part for the
+    // whole.
+    let mut worst = shown.clone();
+    worst.sort_by_key(|service| std::cmp::Reverse(service.level()));
+    worst.truncate(fit.saturating_sub(1));
+    let more = format!("… and {} more", shown.len() - worst.len());
+    text.push_str(&page(&shown, &worst, look, room));
+    text.push_str(&look.paint(Ink::Faint, &more));
+    text.push('\n');
+    text
 }
 
 // === a pipe ===
@@ -276,4 +281,93 @@ fn sentence_of(
         escape(&service.name),
         escape(&service.state)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Look = Look {
+        color: false,
+        terminal: true,
+        json: false,
+    };
+    const ARGS: StatusArgs = StatusArgs {
+        name: None,
+        watch: true,
+        all: false,
+    };
+
+    fn services(levels: &[&str]) -> Vec<Service> {
+        let service = |(at, level): (usize, &&str)| Service {
+            name: format!("s{at}"),
+            status: (*level).to_owned(),
+            state: "running".to_owned(),
+            ..Service::default()
+        };
+        levels.iter().enumerate().map(service).collect()
+    }
+
+    #[test]
+    fn what_fits_is_shown_in_the_configurations_order() {
+        let services = services(&["healthy", "critical", "healthy"]);
+        let frame = frame(&services, &ARGS, PLAIN, (80, 6), None);
+        let names: Vec<&str> = frame.lines().skip(3).map(|line| &line[..2]).collect();
+        assert_eq!(names, ["s0", "s1", "s2"], "{frame}");
+        assert_eq!(frame.lines().count(), 6);
+    }
+
+    #[test]
+    fn where_not_all_fit_the_worst_do_and_the_rest_is_counted() {
+        let services = services(&["healthy", "unknown", "warning", "healthy", "critical"]);
+        for (rows, note) in [(7, None), (8, Some("lost the supervisor"))] {
+            let frame = frame(&services, &ARGS, PLAIN, (80, rows), note);
+            let lines: Vec<&str> = frame.lines().skip(usize::from(note.is_some())).collect();
+            assert_eq!(lines[0], "1 critical, 1 warning, 2 healthy, 1 unknown");
+            assert!(
+                lines[3].starts_with("s4") && lines[4].starts_with("s2"),
+                "{frame}"
+            );
+            assert!(lines[5].starts_with("s0"), "{frame}");
+            assert_eq!(lines[6], "… and 2 more");
+            assert_eq!(frame.lines().count(), usize::from(rows), "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_too_low_for_anything_is_no_fault() {
+        for rows in 0..6 {
+            frame(&services(&["healthy"; 9]), &ARGS, PLAIN, (1, rows), None);
+        }
+    }
+
+    #[test]
+    fn a_line_is_printed_for_each_change_and_for_nothing_else() {
+        let mut known = Seen::new();
+        let mut lines =
+            |services: &[Service]| changes(&mut known, services, false, "T", PLAIN).concat();
+        let mut services = services(&["healthy", "unknown"]);
+        assert_eq!(
+            lines(&services),
+            "T s0: healthy, running\nT s1: unknown, running\n"
+        );
+        assert_eq!(lines(&services), "");
+        services[0].status = "warning".to_owned();
+        services[0].reason = Some("1 interval\x1b missed".to_owned());
+        services[1].state = "stopped".to_owned();
+        assert_eq!(
+            lines(&services),
+            "T s0: healthy → warning, running: 1 interval\\x1b missed\nT s1: unknown, stopped\n"
+        );
+    }
+
+    #[test]
+    fn our_own_actors_are_shown_when_they_are_not_well() {
+        let mut services = services(&["healthy", "healthy"]);
+        services[1].name = "internal.archive".to_owned();
+        let mut known = Seen::new();
+        assert_eq!(changes(&mut known, &services, false, "T", PLAIN).len(), 1);
+        services[1].status = "critical".to_owned();
+        assert_eq!(changes(&mut known, &services, false, "T", PLAIN).len(), 1);
+    }
 }
