@@ -4,5 +4,7 @@ pub(crate) mod checksum;
 pub(crate) mod clock;
 pub(crate) mod deacon_file;
 pub(crate) mod dice;
+pub(crate) mod errands;
+pub(crate) mod logging;
 pub(crate) mod marks;
 pub(crate) mod store;

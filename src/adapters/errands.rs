@@ -1,0 +1,491 @@
+//! The owner's short commands and calls: nudges, restart commands.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use awc::http::{Method, StatusCode};
+use futures_util::future::{LocalBoxFuture, ready};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::fs::{MemfdFlags, SealFlags};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use supervisor_actors::ports::Errands;
+use supervisor_actors::spec::Nudge;
+
+/// How long commands and calls may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// A command, from its start to its end.
+    pub(crate) command: Duration,
+    /// An HTTP call, from the name's resolution to the answer's head.
+    pub(crate) http: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(30),
+            http: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How long we wait for a killed command's end before we leave it to the kernel.
+const KILLED: Duration = Duration::from_secs(2);
+/// How much of a command's output there is room for.
+const OUTPUT_ROOM: u64 = 256 * 1024;
+/// How much of its end is shown.
+const OUTPUT_SHOWN: u64 = 500;
+
+/// Runs errands on the thread of the actors.
+#[derive(Debug)]
+pub(crate) struct RealErrands {
+    /// Variables of our environment that commands do not get.
+    hidden: Vec<String>,
+    patience: Patience,
+}
+
+impl RealErrands {
+    /// Errands whose commands get our environment less these variables, our secrets.
+    pub(crate) fn new(hidden: Vec<String>, patience: Patience) -> Self {
+        Self { hidden, patience }
+    }
+
+    /// Runs one command after the other, until one fails.
+    fn run_all(&self, commands: Vec<Vec<String>>) -> LocalBoxFuture<'static, Result<(), String>> {
+        let (hidden, patience) = (self.hidden.clone(), self.patience.command);
+        Box::pin(async move {
+            for command in commands {
+                run(&command, &hidden, patience).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Errands for RealErrands {
+    fn nudge(&self, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>> {
+        match nudge {
+            Nudge::Signal(number) => {
+                let error = format!("signal {number} is for a process, not an errand");
+                Box::pin(ready(Err(error)))
+            }
+            Nudge::Exec(command) => self.run_all(vec![command.clone()]),
+            Nudge::Http(method, url) => {
+                Box::pin(call(method.clone(), url.clone(), self.patience.http))
+            }
+            Nudge::Tmux(session, text) => self.run_all(tmux_commands(session, text)),
+        }
+    }
+
+    fn run(&self, command: &[String]) -> LocalBoxFuture<'static, Result<(), String>> {
+        self.run_all(vec![command.to_vec()])
+    }
+}
+
+/// Types a text into a session: literally (-l), or "Enter" within it would be a key.
+fn tmux_commands(session: &str, text: &str) -> Vec<Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    vec![
+        words(&["tmux", "send-keys", "-t", session, "-l", "--", text]),
+        words(&["tmux", "send-keys", "-t", session, "Enter"]),
+    ]
+}
+
+/// Runs a command to its end, alone in a process group so that it can be killed whole. Should
+/// the caller lose interest, it runs on: half a restart is worse than a whole one.
+async fn run(command: &[String], hidden: &[String], patience: Duration) -> Result<(), String> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err("the command is empty".to_owned());
+    };
+    let output = Output::new().map_err(|error| format!("no room for its output: {error}"))?;
+    let mut builder = Command::new(program);
+    builder
+        .args(arguments)
+        .stdin(Stdio::null())
+        .process_group(0);
+    for variable in hidden {
+        builder.env_remove(variable);
+    }
+    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        builder.env_remove(variable);
+    }
+    let mut child = output
+        .writer()
+        .and_then(|out| Ok((out, output.writer()?)))
+        .and_then(|(out, err)| builder.stdout(out).stderr(err).spawn())
+        .map_err(|error| format!("{program} could not be started: {error}"))?;
+    // Dropped, so that nothing of us holds the output open.
+    drop(builder);
+    match timeout(patience, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("{program} {}{}", ended(status), output.tail())),
+        Ok(Err(error)) => Err(format!("{program} could not be waited for: {error}")),
+        Err(_elapsed) => {
+            // It has not been waited for: the number is still its own.
+            if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                killpg(Pid::from_raw(pid), Signal::SIGKILL)
+                    .map_err(|error| format!("{program} could not be killed: {error}"))?;
+            }
+            let tail = output.tail();
+            let left = match timeout(KILLED, child.wait()).await {
+                Ok(_) => "and was killed",
+                Err(_elapsed) => "and does not die even of SIGKILL",
+            };
+            Err(format!(
+                "{program} did not end within {} {left}{tail}",
+                humantime::format_duration(patience)
+            ))
+        }
+    }
+}
+
+fn ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(signal) => format!("was ended by {signal}"),
+            Err(_) => format!("was ended by signal {signal}"),
+        },
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// A command's output, in memory of a fixed size. No pipe: a daemon that the command leaves
+/// behind would die of SIGPIPE, or keep us reading. What does not fit is refused to it.
+struct Output(File);
+
+impl Output {
+    fn new() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create("output", flags)?);
+        file.set_len(OUTPUT_ROOM)?;
+        rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        Ok(Self(file))
+    }
+
+    /// Another descriptor of the same open file: all write behind one another.
+    fn writer(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+
+    /// Its last words, on one line, after a colon; nothing if it said nothing.
+    fn tail(&self) -> String {
+        use std::io::Seek as _;
+        let end = (&self.0).stream_position().unwrap_or(0);
+        let from = end.saturating_sub(OUTPUT_SHOWN);
+        let mut bytes = vec![0; usize::try_from(end - from).unwrap_or(0)];
+        if self.0.read_exact_at(&mut bytes, from).is_err() {
+            return String::new();
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let cut = if from > 0 { "…" } else { "" };
+        match text.trim() {
+            "" => String::new(),
+            text => {
+                let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+                format!(": {cut}{}", lines.join(" | "))
+            }
+        }
+    }
+}
+
+/// Sends a request without a body; anything but 2xx is a failure, a redirect too: the owner
+/// meant this address.
+async fn call(method: String, url: String, patience: Duration) -> Result<(), String> {
+    if !url.starts_with("http://") {
+        return Err(format!(
+            "{url}: only http:// addresses can be called by this build"
+        ));
+    }
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|error| format!("{method:?} is no HTTP method: {error}"))?;
+    let client = awc::Client::builder()
+        .disable_redirects()
+        .timeout(patience)
+        .finish();
+    let answer = timeout(patience, client.request(method, url.as_str()).send()).await;
+    match answer {
+        Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        Ok(Ok(answer)) => Err(format!("{url} answered {}", status(answer.status()))),
+        Ok(Err(error)) => Err(format!("{url}: {error}")),
+        Err(_elapsed) => Err(format!(
+            "{url} did not answer within {}",
+            humantime::format_duration(patience)
+        )),
+    }
+}
+
+fn status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use supervisor_actors::ports::Clock as _;
+
+    use crate::adapters::clock::RealClock;
+
+    const SHORT: Patience = Patience {
+        command: Duration::from_millis(300),
+        http: Duration::from_millis(300),
+    };
+
+    fn errands() -> RealErrands {
+        RealErrands::new(vec!["SECRET_OF_OURS".to_owned()], Patience::default())
+    }
+
+    fn shell(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    #[actix_rt::test]
+    async fn a_command_that_ends_well_is_done() {
+        let home = tempfile::tempdir().expect("a directory");
+        let file = home.path().join("done");
+        let script = format!("echo x > {}", file.display());
+        assert_eq!(errands().run(&shell(&script)).await, Ok(()));
+        assert!(file.exists(), "it has ended when we say so");
+        assert_eq!(errands().nudge(&Nudge::Exec(shell("true"))).await, Ok(()));
+    }
+
+    #[actix_rt::test]
+    async fn a_failure_says_how_it_ended_and_its_last_words() {
+        let error = errands()
+            .run(&shell("echo one; echo two >&2; exit 3"))
+            .await;
+        assert_eq!(error, Err("sh ended with code 3: one | two".to_owned()));
+        let error = errands().run(&shell("kill -9 $$")).await;
+        assert_eq!(error, Err("sh was ended by SIGKILL".to_owned()));
+        let error = errands().run(&["/no/such/program".to_owned()]).await;
+        let error = error.expect_err("there is none");
+        assert!(
+            error.starts_with("/no/such/program could not be started: No such file"),
+            "{error}"
+        );
+        assert!(errands().run(&[]).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn of_a_long_output_the_end_is_shown() {
+        let script = "i=0; while [ $i -lt 1000 ]; do echo line $i; i=$((i+1)); done; exit 1";
+        let error = errands().run(&shell(script)).await.expect_err("1");
+        assert!(error.starts_with("sh ended with code 1: …"), "{error}");
+        assert!(error.ends_with("line 998 | line 999"), "{error}");
+        assert!(error.len() < 700);
+    }
+
+    #[actix_rt::test]
+    async fn an_endless_output_is_bounded_and_harms_nobody() {
+        // It is refused what does not fit, and ends by itself because of that.
+        let error = errands().run(&shell("cat /dev/zero")).await;
+        let error = error.expect_err("it could not write");
+        assert!(error.starts_with("sh ended with code 1"), "{error}");
+    }
+
+    #[actix_rt::test]
+    async fn a_command_that_hangs_is_killed_with_all_its_children() {
+        let home = tempfile::tempdir().expect("a directory");
+        let pids = home.path().join("pids");
+        let script = format!(
+            "trap '' TERM; sleep 1000 & echo $! $$ > {}.new; mv {0}.new {0}; echo waiting; wait",
+            pids.display()
+        );
+        let patient = Patience {
+            command: Duration::from_secs(2),
+            ..SHORT
+        };
+        let error = RealErrands::new(Vec::new(), patient)
+            .run(&shell(&script))
+            .await;
+        assert_eq!(
+            error,
+            Err("sh did not end within 2s and was killed: waiting".to_owned())
+        );
+        let pids = std::fs::read_to_string(pids).expect("it had started");
+        for pid in pids.split_whitespace() {
+            let pid: i32 = pid.parse().expect("a number");
+            assert!(dies(pid), "{pid} lives");
+        }
+    }
+
+    /// Whether a process dies, a zombie being dead.
+    fn dies(pid: i32) -> bool {
+        let end = RealClock.mono() + Duration::from_secs(10);
+        while RealClock.mono() < end {
+            match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Ok(stat) if !stat.contains(") Z ") => std::thread::yield_now(),
+                Ok(_) | Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    #[actix_rt::test]
+    async fn a_daemon_left_behind_neither_delays_nor_dies_of_our_end() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (go, said) = (home.path().join("go"), home.path().join("said"));
+        assert!(nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).is_ok());
+        // The daemon holds our output, and writes to it when we are long gone.
+        let script = format!(
+            "(read x < {}; echo to nobody && echo alive > {}) & echo started",
+            go.display(),
+            said.display()
+        );
+        assert_eq!(errands().run(&shell(&script)).await, Ok(()));
+        std::fs::write(&go, "go\n").expect("it reads");
+        let end = RealClock.mono() + Duration::from_secs(10);
+        while !said.exists() {
+            assert!(RealClock.mono() < end, "it died of its output");
+            std::thread::yield_now();
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_command_gets_nothing_to_read_and_no_descriptors_but_three() {
+        let script = "test -z \"$(cat)\" && ls /proc/self/fd && exit 1";
+        let error = errands().run(&shell(script)).await.expect_err("1");
+        let (said, list) = error.split_once(": ").expect("a list");
+        assert_eq!(said, "sh ended with code 1");
+        // The one after those of the test's own caller is the directory that ls reads.
+        let passed_on = |fd: &&str| {
+            let number: i32 = fd.parse().expect("a number");
+            // SAFETY: only asked for its flags, which fails for one that is not open.
+            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+            rustix::io::fcntl_getfd(fd).is_ok_and(|flags| flags.is_empty())
+        };
+        let ours: Vec<&str> = list.split(" | ").filter(|fd| !passed_on(fd)).collect();
+        assert_eq!(ours.len(), 1, "{list}");
+    }
+
+    #[actix_rt::test]
+    async fn a_command_gets_our_environment_but_no_secrets() {
+        // nextest and cargo set this one; a test must not change the environment itself.
+        let visible = std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo");
+        let hiding = RealErrands::new(vec!["CARGO_MANIFEST_DIR".to_owned()], Patience::default());
+        let script = "echo \"[$CARGO_MANIFEST_DIR]\"; exit 1";
+        let error = errands().run(&shell(script)).await.expect_err("1");
+        assert!(error.ends_with(&format!("[{visible}]")), "{error}");
+        let error = hiding.run(&shell(script)).await.expect_err("1");
+        assert!(error.ends_with("[]"), "{error}");
+    }
+
+    /// Answers one request with these bytes and gives back what was asked.
+    fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = [0; 4096];
+            let n = stream.read(&mut request).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("answered");
+            String::from_utf8_lossy(&request[..n]).into_owned()
+        });
+        (format!("http://{address}/wake?up=1"), served)
+    }
+
+    #[actix_rt::test]
+    async fn an_http_nudge_sends_its_method_and_takes_a_2xx() {
+        let (url, served) = server("HTTP/1.1 204 No Content\r\n\r\n");
+        let nudge = Nudge::Http("POST".to_owned(), url);
+        assert_eq!(errands().nudge(&nudge).await, Ok(()));
+        let request = served.join().expect("served");
+        assert!(
+            request.starts_with("POST /wake?up=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
+    }
+
+    #[actix_rt::test]
+    async fn an_http_nudge_that_is_refused_or_sent_elsewhere_has_failed() {
+        for (answer, said) in [
+            (
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+                "503 Service Unavailable",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+                "302 Found",
+            ),
+        ] {
+            let (url, served) = server(answer);
+            let error = errands()
+                .nudge(&Nudge::Http("GET".to_owned(), url.clone()))
+                .await;
+            assert_eq!(error, Err(format!("{url} answered {said}")));
+            served.join().expect("served");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_http_nudge_to_nobody_or_to_a_silent_one_fails_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let nudge = Nudge::Http("GET".to_owned(), url.clone());
+        // Accepted by the kernel, never answered.
+        let error = RealErrands::new(Vec::new(), SHORT).nudge(&nudge).await;
+        let error = error.expect_err("silence");
+        assert!(
+            error.contains("imeout") || error.contains("within 300ms"),
+            "{error}"
+        );
+        drop(listener);
+        let error = errands().nudge(&nudge).await.expect_err("nobody");
+        assert!(error.starts_with(&url), "{error}");
+    }
+
+    #[actix_rt::test]
+    async fn https_and_nonsense_are_refused_with_a_reason() {
+        let nudge = |method: &str, url: &str| Nudge::Http(method.to_owned(), url.to_owned());
+        let error = errands().nudge(&nudge("GET", "https://example.org/")).await;
+        assert!(error.is_err_and(|error| error.contains("only http://")));
+        let error = errands()
+            .nudge(&nudge("NO METHOD", "http://127.0.0.1:1/"))
+            .await;
+        assert!(error.is_err_and(|error| error.contains("no HTTP method")));
+        assert!(errands().nudge(&nudge("GET", "http://")).await.is_err());
+        assert!(errands().nudge(&Nudge::Signal(10)).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_tmux_nudge_types_the_text_and_then_enter() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (tmux, log) = (home.path().join("tmux"), home.path().join("log"));
+        let script = format!(
+            "#!/bin/sh\nprintf '<%s>' \"$@\" >> {}\necho >> {0}\n",
+            log.display()
+        );
+        std::fs::write(&tmux, script).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&tmux, mode).expect("executable");
+        // Found through PATH, as the real one would be; the environment is the child's alone.
+        let path = format!(
+            "{}:{}",
+            home.path().display(),
+            std::env::var("PATH").expect("PATH")
+        );
+        let commands = tmux_commands("session", "-wake up; Enter");
+        for command in commands {
+            let mut with_path = vec!["env".to_owned(), format!("PATH={path}")];
+            with_path.extend(command);
+            assert_eq!(errands().run(&with_path).await, Ok(()));
+        }
+        assert_eq!(
+            std::fs::read_to_string(log).expect("typed"),
+            "<send-keys><-t><session><-l><--><-wake up; Enter>\n<send-keys><-t><session><Enter>\n"
+        );
+    }
+}
