@@ -98,6 +98,15 @@ impl ClientError {
         }
     }
 
+    /// Whether the same call may work a little later, where somebody looks on for long: the
+    /// supervisor may be on its way back, or was killed while it answered.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotReachable { .. } | Self::Silent { .. } | Self::Garbled { .. } => true,
+            Self::Refused(problem) => problem.status >= 500,
+        }
+    }
+
     /// Whether another way to the supervisor is worth a try: this one was not there.
     pub(super) fn is_not_reachable(&self) -> bool {
         matches!(self, Self::NotReachable { .. })

@@ -107,9 +107,12 @@ fn authority(url: &str) -> Option<String> {
     }
 }
 
-/// The data directory that a configuration names, relative to it. Read leniently: a missing or
-/// broken configuration must not keep anybody from asking the supervisor that runs already.
+/// The data directory that a configuration names. A missing or broken configuration must not
+/// keep anybody from asking the supervisor that runs already: then it is guessed.
 fn data_dir(config: &Path) -> PathBuf {
+    if let Ok(data_dir) = crate::config::data_dir(config) {
+        return data_dir;
+    }
     let named = std::fs::read_to_string(config)
         .ok()
         .and_then(|text| data_dir_in(&text));

@@ -55,7 +55,7 @@ async fn follow(
                 }
                 next = cursor.or(next);
             }
-            Err(CliError::Client(error)) if error.exit() == Exit::NotReachable => {
+            Err(CliError::Client(error)) if error.may_pass() => {
                 if !std::mem::replace(&mut lost, true) {
                     complain(&sentence(&error));
                 }

@@ -221,7 +221,7 @@ async fn into_pipe(
                 }
                 services = seen;
             }
-            Err(error) if error.exit() == Exit::NotReachable => {
+            Err(error) if error.may_pass() => {
                 if !std::mem::replace(&mut lost, true) {
                     output::complain(&sentence(&error));
                 }
