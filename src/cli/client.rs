@@ -114,7 +114,7 @@ impl ClientError {
 }
 
 /// A refusal in the supervisor's words (`application/problem+json`).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Problem {
     /// In a few words.

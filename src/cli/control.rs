@@ -134,7 +134,7 @@ async fn wait(
         for (name, begun) in waiting {
             match progress(change, begun.generation, &begun.service) {
                 Progress::Done => report.done(&name, &begun.service, &begun.json)?,
-                Progress::Failed(why) => report.refused(&name, &why, Exit::Failure)?,
+                Progress::Failed(why) => report.unsuccessful(&name, &why)?,
                 Progress::Going => still.push((name, begun)),
             }
         }
@@ -168,7 +168,7 @@ async fn wait(
         waiting = seen;
     }
     for (name, begun) in waiting {
-        report.refused(&name, &unfinished(&begun.service, timeout), Exit::Failure)?;
+        report.unsuccessful(&name, &unfinished(&begun.service, timeout))?;
     }
     Ok(())
 }
@@ -318,13 +318,31 @@ impl<'a> Report<'a> {
     }
 
     fn failed(&mut self, name: &ServiceName, error: &ClientError) -> Result<(), CliError> {
-        self.refused(name, &sentence(error), error.exit())
+        let code = match error {
+            ClientError::Refused(problem) => problem.code.as_deref(),
+            ClientError::NotReachable { .. }
+            | ClientError::Silent { .. }
+            | ClientError::Garbled { .. } => None,
+        };
+        self.say_failed(name, &sentence(error), code, error.exit())
     }
 
-    fn refused(&mut self, name: &ServiceName, why: &str, exit: Exit) -> Result<(), CliError> {
+    /// One that was accepted and did not come about.
+    fn unsuccessful(&mut self, name: &ServiceName, why: &str) -> Result<(), CliError> {
+        self.say_failed(name, why, None, Exit::Failure)
+    }
+
+    fn say_failed(
+        &mut self,
+        name: &ServiceName,
+        why: &str,
+        code: Option<&str>,
+        exit: Exit,
+    ) -> Result<(), CliError> {
         self.tally.failed(exit);
         if self.context.look.json {
-            put_json(&json!({ "name": name.as_str(), "error": why }).to_string())?;
+            let line = json!({ "name": name.as_str(), "error": why, "code": code });
+            put_json(&line.to_string())?;
         }
         complain(&format!("{name}: {}", escape(why)));
         Ok(())
