@@ -192,7 +192,8 @@ pub struct RestartHistory {
 }
 
 impl RestartHistory {
-    /// Notes a restart if the window has room for it; otherwise it must not happen.
+    /// Notes a restart at that time if the window that ends then has room for it; otherwise it
+    /// must not happen.
     #[must_use]
     pub fn admit(&mut self, now: Time, limit: Intensity) -> bool {
         self.forget_older(now, limit);
@@ -201,6 +202,18 @@ impl RestartHistory {
         }
         self.times.push_back(now);
         true
+    }
+
+    /// The restart noted last happened only now, not when it was planned.
+    pub fn happened(&mut self, now: Time) {
+        if let Some(last) = self.times.back_mut() {
+            *last = now.max(*last);
+        }
+    }
+
+    /// The restart noted last does not happen.
+    pub fn take_back(&mut self) {
+        self.times.pop_back();
     }
 
     /// How many the window that ends now holds.

@@ -185,14 +185,22 @@ pub struct Note {
 /// belong to; those of an older one never judge the present one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Somebody wants it to run (the program's start, an operator, `resume` of a series).
+    /// The program has begun and all that an earlier one left of it has been told (by
+    /// [`Event::Adopted`], [`Event::Exited`], [`Event::ShimLost`]; nothing, where nothing was
+    /// found): go on from what is remembered. What ran is started again unless it was found;
+    /// what an operator stopped, what is quarantined and what has ended stays as it is.
+    Begin,
+    /// Somebody wants it to run. Does not lift a quarantine.
     Start,
-    /// Somebody wants it not to run. Outranks everything.
+    /// Somebody wants it not to run. Outranks everything. Holds until somebody starts it;
+    /// with [`Event::SHUTDOWN`] as its reason, until the program begins again.
     Stop {
         /// Who or what, for the record: `operator`, `shutdown`, `dependency db`.
         why: String,
     },
-    /// Somebody wants it stopped and started, now and past any backoff.
+    /// Somebody wants it stopped and started, now and past any backoff. An operator starts
+    /// what is down by it, too (not what is quarantined); a dependency or the configuration
+    /// restarts only what is meant to run. Other kinds go through the restart limit.
     Restart {
         /// For the record.
         kind: RestartKind,
@@ -347,6 +355,11 @@ pub struct Change {
     pub reason: String,
     /// The level after it, so that a log line can be coloured and graded.
     pub level: Level,
+}
+
+impl Event {
+    /// The reason of a [`Event::Stop`] that holds only until the program begins again.
+    pub const SHUTDOWN: &str = "shutdown";
 }
 
 impl fmt::Display for Generation {

@@ -30,6 +30,24 @@ pub enum StateWord {
     External,
 }
 
+impl StateWord {
+    /// The word that users and clients see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Backoff => "backoff",
+            Self::Quarantined => "quarantined",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+            Self::External => "external",
+        }
+    }
+}
+
 /// A service object. Seconds are numbers, dates RFC 3339 in UTC, absent values null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct View {

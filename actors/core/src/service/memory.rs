@@ -1,0 +1,172 @@
+//! What a service must remember across our own death.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::state::{Ladder, Pause, State};
+use crate::backoff::RestartHistory;
+use crate::event::{Generation, Moment};
+use crate::level::Level;
+use crate::policy::{Policy, Watch};
+use crate::time::Time;
+
+/// What a service must remember across our own death. Unknown fields are ignored and missing
+/// ones take their default, so that older and newer states load.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Which life this is.
+    pub generation: Generation,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) state: State,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) ladder: Ladder,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) pause: Option<Box<Pause>>,
+    /// The level shown.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) level: Level,
+    /// The level reached that no clean pulse has lifted yet; `Unknown` for none.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) floor: Level,
+    /// Why: of the floor, or of a rest.
+    pub(super) reason: Box<str>,
+    /// The last sign of life.
+    pub(super) last: Option<Moment>,
+    /// When the present life began.
+    pub(super) began: Option<Moment>,
+    /// From when on it is judged: the present life's start, or what gave it a new chance.
+    pub(super) since: Time,
+    /// It said to be busy and silent until then; zero for not.
+    pub(super) busy_until: Time,
+    /// It said to have nothing to do.
+    pub(super) idle: bool,
+    /// It said to hang.
+    pub(super) stuck: bool,
+    /// This life is the one start that a quarantine allowed.
+    pub(super) probing: bool,
+    /// Errors that it reported, in a row.
+    pub(super) reported: u32,
+    /// Probes that failed, in a row.
+    pub(super) probes: u32,
+    /// Clean pulses since the last trouble.
+    pub(super) clean: u32,
+    /// Unexpected exits of the present series.
+    pub(super) exits: u32,
+    /// Restarts of the present series.
+    pub(super) series: u32,
+    /// Restarts ever.
+    pub(super) restarts: u64,
+    /// Pulses ever.
+    pub(super) total_pulses: u64,
+    /// Errors ever.
+    pub(super) error_count: u64,
+    /// The restarts that the limit counts.
+    pub(super) history: RestartHistory,
+    /// What only some services say.
+    pub(super) said: Option<Box<Said>>,
+}
+
+/// What a service said of itself last.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Said {
+    pub(super) message: Option<String>,
+    pub(super) cycle: Option<i64>,
+    pub(super) progress: Option<f64>,
+}
+
+/// A value, or the default of one that a newer version wrote and we do not know.
+fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Known(T),
+        Strange(serde::de::IgnoredAny),
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::Known(value) => value,
+        Either::Strange(_) => T::default(),
+    })
+}
+
+impl Memory {
+    /// The level that was shown last.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The youngest time in it that has surely been: see
+    /// [`Attention::never_before`](crate::stall::Attention::never_before).
+    #[must_use]
+    pub fn latest(&self) -> Time {
+        let moment = |moment: Option<Moment>| moment.map_or(Time(0), |moment| moment.time);
+        moment(self.last).max(moment(self.began))
+    }
+
+    /// That of a service that nobody has heard of.
+    pub(super) fn first(policy: &Policy, now: Moment) -> Self {
+        match policy.watch {
+            Watch::Pulsing | Watch::Alive => Self::default(),
+            Watch::External => Self {
+                generation: Generation(1),
+                state: State::External { heard: false },
+                began: Some(now),
+                since: now.time,
+                ..Self::default()
+            },
+        }
+    }
+
+    /// What is left of it when it is loaded: nothing is known to live.
+    pub(super) fn resumed(mut self, policy: &Policy, now: Time) -> Self {
+        // A state by another hand may say anything; what it must not do is name a future.
+        self.since = self.since.min(now);
+        let external = policy.watch == Watch::External;
+        self.state = match self.state {
+            State::External { heard } if external => State::External { heard },
+            State::External { .. } => State::New,
+            State::Starting { heard, .. } => State::Resumed {
+                heard,
+                ready: false,
+                plan: None,
+            },
+            State::Running { heard, .. } => State::Resumed {
+                heard,
+                ready: true,
+                plan: None,
+            },
+            State::Stopping { then, .. } => State::Resumed {
+                heard: false,
+                ready: false,
+                plan: Some(then),
+            },
+            state @ (State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. }) => state,
+        };
+        if external {
+            self.generation = Generation(1);
+            // It was run by us before: now it is only watched.
+            if matches!(
+                self.state,
+                State::New
+                    | State::Waiting { .. }
+                    | State::Held { .. }
+                    | State::Exited { .. }
+                    | State::Resumed { .. }
+            ) {
+                self.state = State::External { heard: false };
+                self.since = now;
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,447 @@
+//! The machine of one service: everything that is decided about it, and nothing that is done.
+//!
+//! ```text
+//!               Start                 ready                       Stop
+//!   New ──▶ Waiting ──▶ Starting ──────────▶ Running ──▶ Stopping ────▶ Stopped
+//!              ▲            │  ▲                │  │         │ poked, restart
+//!              │            │  │ Tick           │  │ exited  │
+//!              │            ▼  │                ▼  ▼         ▼
+//!              │         Backoff ◀────── restart again? ─────┘
+//!              │            ▲                   │  │
+//!              │            │ one start         │  └─ policy: not restarted ──▶ Exited
+//!              │            │ after its time    ▼ limit
+//!              └────────────┴───────────── Quarantined ── Clear ──▶ Starting
+//! ```
+//!
+//! The happy path: `Start`, the process executes (`Started`), becomes ready, pulses for ever.
+//! A pulse is a store ([`Service::pulse`]); [`Service::deadline`] says when silence becomes
+//! lateness, and the `Tick` at that time raises the level. A clean pulse lets it fall.
+//!
+//! What goes wrong: it hangs (`ladder`: nudge, restart), it exits (`life`: backoff, limit,
+//! quarantine), it cannot be started (said once, no loop), we die (`memory`: everything but
+//! the process's own fate is remembered; `Resumed` until that is known).
+//!
+//! Who outranks whom:
+//! 1. `Stop`, in every state. After it nothing starts before `Start`, `Restart` or `Clear`.
+//! 2. The generation: facts about an older life never judge the present one.
+//! 3. A pause: no poke, no automatic start; the level is unknown. Pulses count.
+//! 4. The restart limit: no restart that nobody asked for goes around it, pokes' neither.
+//! 5. The level: an overlay that follows from the facts (see [`crate::level::Facts`]). It
+//!    never decides what the process does, only its causes do.
+//!
+//! Every event ends in one look ([`Service::on`]): pauses that are over, starts that are due,
+//! the level, the next step of a poke. So what was held up goes on with the event that frees
+//! it, and a `Tick` is just a look.
+//!
+//! A service that we do not run is `External`, and its generation is always 1: its pulses are
+//! taken whatever generation they name. Its restart command is its restart.
+//!
+//! What future sources of pulses need has its place: a progress that must move is a complaint
+//! in `ladder`, kept beside [`memory`]'s `Said`; deadlines that a service extends or changes
+//! itself move `base` and the start's deadline in `judge`.
+
+mod judge;
+mod ladder;
+mod life;
+mod memory;
+mod signs;
+mod state;
+mod view;
+mod words;
+
+use std::sync::Arc;
+
+use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
+use crate::level::Level;
+use crate::policy::Policy;
+use crate::time::Time;
+use crate::view::StateWord;
+
+pub use memory::Memory;
+use state::{Ladder, Pause, State};
+
+/// What stands around a decision: the time, our own excuses, and a throw of the dice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Now {
+    /// When it is, on each clock.
+    pub at: Moment,
+    /// When we last came back from a stall or a restart: nobody is judged before one grace
+    /// has passed since.
+    pub amnesty: Time,
+    /// A random number in 0..1, for jitter.
+    pub roll: f64,
+}
+
+/// One watched service.
+#[derive(Debug)]
+pub struct Service {
+    policy: Arc<Policy>,
+    memory: Memory,
+    /// Those of what it depends on that are not ready, as a text.
+    missing: Option<Box<str>>,
+    /// When it was last looked at as a whole.
+    looked: Time,
+    /// A plain pulse changes nothing but its age: see [`Service::pulse`].
+    well: bool,
+}
+
+impl Service {
+    /// A service as it was remembered, or a new one. It does nothing before its first event:
+    /// [`Event::Dependencies`] where it has some, what was found of it, [`Event::Begin`].
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, memory: Option<Memory>, now: &Now) -> Self {
+        let memory = match memory {
+            Some(memory) => memory.resumed(&policy, now.at.time),
+            None => Memory::first(&policy, now.at),
+        };
+        Self {
+            policy,
+            memory,
+            missing: None,
+            looked: Time(0),
+            well: false,
+        }
+    }
+
+    /// What follows from an event.
+    #[must_use]
+    pub fn on(&mut self, event: Event, now: &Now) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.happen(event, now, &mut out);
+        self.look(now, &mut out);
+        for action in &mut out {
+            if let Action::Tell(change) = action
+                && change.kind != EventKind::Level
+            {
+                change.level = self.memory.level;
+            }
+        }
+        out
+    }
+
+    /// The fast path of plain pulses to a service that is well: a store. `false` if it is not
+    /// that simple and [`Service::on`] must see the pulse.
+    #[must_use]
+    pub fn pulse(&mut self, generation: Generation, count: u32, at: Moment) -> bool {
+        if !self.well || generation != self.memory.generation {
+            return false;
+        }
+        self.memory.total_pulses = self.memory.total_pulses.saturating_add(u64::from(count));
+        if self.memory.last.is_none_or(|last| last.time <= at.time) {
+            self.memory.last = Some(at);
+        }
+        true
+    }
+
+    /// When to say [`Event::Tick`] next; [`Time::NEVER`] if time alone changes nothing.
+    #[must_use]
+    pub fn deadline(&self, amnesty: Time) -> Time {
+        self.next_deadline(amnesty)
+    }
+
+    /// Its level.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.memory.level
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn state(&self) -> StateWord {
+        self.word()
+    }
+
+    /// What to write to disk.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Its policy.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Which life this is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.memory.generation
+    }
+
+    /// Whether what depends on it may start: it runs and is ready, or is watched and pulses.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self.memory.state {
+            State::Running { .. } => true,
+            State::External { heard } => heard,
+            State::Resumed {
+                ready, plan: None, ..
+            } => ready,
+            State::Resumed { plan: Some(_), .. }
+            | State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. } => false,
+        }
+    }
+
+    /// Whether nothing of it is left to stop: what a shutdown waits for.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        match self.memory.state {
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::External { .. } => true,
+            State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Resumed { .. } => false,
+        }
+    }
+
+    /// Whether it is left alone on request.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.memory.pause.is_some()
+    }
+
+    fn word(&self) -> StateWord {
+        let word = self.memory.state.word();
+        match word {
+            // A pause is of no interest where nothing runs, and hides no stop.
+            StateWord::Stopping | StateWord::Stopped => word,
+            StateWord::Starting
+            | StateWord::Running
+            | StateWord::Backoff
+            | StateWord::Quarantined
+            | StateWord::Paused
+            | StateWord::Exited
+            | StateWord::External => {
+                if self.memory.pause.is_some() {
+                    StateWord::Paused
+                } else {
+                    word
+                }
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event, now: &Now, out: &mut Vec<Action>) {
+        match event {
+            Event::Begin => self.begin(now, out),
+            Event::Start => self.start_asked(now, out),
+            Event::Stop { why } => self.stop(&why, out),
+            Event::Restart { kind } => self.restart_asked(kind, now, out),
+            Event::Nudge => self.nudge_asked(out),
+            Event::Pause { until, why } => self.pause(until, why, out),
+            Event::Resume => self.resume("asked for by an operator", now, out),
+            Event::Clear => self.clear(now, out),
+            Event::Dependencies { ready, missing } => self.depend(ready, missing, now),
+            Event::Started { generation, pid } => self.started(generation, pid, now, out),
+            Event::StartFailed {
+                generation,
+                failure,
+            } => self.start_failed(generation, &failure, now, out),
+            Event::Adopted { generation, pid } => self.adopted(generation, pid, now, out),
+            Event::Ready { generation } => self.ready(generation, out),
+            Event::Exited {
+                generation,
+                exit,
+                left,
+            } => self.exited(generation, exit, left, now, out),
+            Event::Gone { generation } => self.gone(generation, now, out),
+            Event::Blocked { generation, by } => self.blocked(generation, by, out),
+            Event::ShimLost { generation } => self.shim_lost(generation, now, out),
+            Event::Pulse {
+                generation,
+                count,
+                note,
+            } => self.pulsed(generation, count, note, now, out),
+            Event::Error {
+                generation,
+                message,
+                critical,
+            } => self.erred(generation, &message, critical, now, out),
+            Event::ProbeFailed { generation, reason } => {
+                self.probe_failed(generation, &reason, now, out);
+            }
+            Event::NudgeDone { failed } => self.nudge_done(failed, now, out),
+            Event::RestartCommandDone { failed } => self.command_done(failed, now, out),
+            Event::RestartGranted => self.granted(now, out),
+            Event::Tick => {}
+        }
+    }
+
+    /// Everything that is due now, whatever brought us here.
+    fn look(&mut self, now: &Now, out: &mut Vec<Action>) {
+        let over = |pause: &Pause| pause.until.is_some_and(|until| until <= now.at.time);
+        if self.memory.pause.as_deref().is_some_and(over) {
+            self.resume("its time is up", now, out);
+        }
+        if self.relief_at() <= now.at.time {
+            self.memory.reported = 0;
+            self.memory.probes = 0;
+            self.lift();
+        }
+        // A step of the ladder may end in a start, and a start in nothing further: two rounds
+        // are the most that any event takes.
+        loop {
+            self.start_due(now, out);
+            self.judge(now, out);
+            if !self.climb(now, out) {
+                break;
+            }
+        }
+        self.looked = self.looked.max(now.at.time);
+        self.well = self.is_well();
+    }
+
+    fn is_well(&self) -> bool {
+        let memory = &self.memory;
+        let heard = match memory.state {
+            State::Running { heard, .. } | State::External { heard } => heard,
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => false,
+        };
+        heard
+            && memory.level == Level::Healthy
+            && memory.floor == Level::Unknown
+            && memory.ladder == Ladder::Calm
+            && memory.pause.is_none()
+            && memory.reported == 0
+            && memory.probes == 0
+            && memory.busy_until == Time(0)
+            && !memory.idle
+            && !memory.stuck
+    }
+
+    /// [`Event::Pause`].
+    fn pause(&mut self, until: Option<Time>, why: String, out: &mut Vec<Action>) {
+        let from = self.word();
+        let reason = if why.is_empty() {
+            "asked for".to_owned()
+        } else {
+            why.clone()
+        };
+        self.memory.pause = Some(Box::new(Pause { until, why }));
+        if self.memory.ladder != Ladder::Commanded {
+            self.memory.ladder = Ladder::Calm;
+        }
+        let to = self.word();
+        self.tell(
+            out,
+            EventKind::Paused,
+            Some(from.as_str()),
+            Some(to.as_str()),
+            reason,
+        );
+    }
+
+    /// The end of a pause: judged afresh, and what happened meanwhile is decided.
+    fn resume(&mut self, why: &str, now: &Now, out: &mut Vec<Action>) {
+        if self.memory.pause.is_none() {
+            return;
+        }
+        let from = self.word();
+        self.memory.pause = None;
+        match self.memory.state {
+            State::Starting { .. }
+            | State::Running { .. }
+            | State::External { .. }
+            | State::Held { .. } => {
+                let (idle, said) = (self.memory.idle, self.memory.busy_until);
+                self.new_chance(now);
+                // What it said of itself holds: it does not know that it was paused.
+                self.memory.idle = idle;
+                self.memory.busy_until = said;
+                self.lift();
+            }
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => {}
+        }
+        let to = self.word();
+        self.tell(
+            out,
+            EventKind::Resumed,
+            Some(from.as_str()),
+            Some(to.as_str()),
+            why.to_owned(),
+        );
+        if let State::Held { ended } = &self.memory.state {
+            let ended = ended.as_ref().clone();
+            self.decide(ended, now, out);
+        }
+    }
+
+    /// [`Event::Dependencies`].
+    fn depend(&mut self, ready: bool, missing: String, now: &Now) {
+        if !ready {
+            self.missing = Some(missing.into());
+            match self.memory.ladder {
+                Ladder::Calm | Ladder::Commanded => {}
+                Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
+                    self.memory.ladder = Ladder::Calm;
+                }
+            }
+        } else if self.missing.take().is_some() {
+            // Its silence while it could not work is not held against it.
+            self.memory.since = self.memory.since.max(now.at.time);
+        }
+    }
+
+    /// Tells of a change. Its level is set when the event is dealt with.
+    fn tell(
+        &self,
+        out: &mut Vec<Action>,
+        kind: EventKind,
+        from: Option<&'static str>,
+        to: Option<&'static str>,
+        reason: String,
+    ) {
+        out.push(Action::Tell(Change {
+            kind,
+            from,
+            to,
+            reason,
+            level: self.memory.level,
+        }));
+    }
+
+    /// Tells of an end before what follows from it; returns where.
+    fn tell_end(&self, out: &mut Vec<Action>, from: &'static str, reason: String) -> usize {
+        self.tell(out, EventKind::Exited, Some(from), None, reason);
+        out.len() - 1
+    }
+
+    /// Fills in what state an end has led to.
+    fn finish_telling(&self, out: &mut [Action], told: usize) {
+        if let Some(Action::Tell(change)) = out.get_mut(told) {
+            change.to = Some(self.word().as_str());
+        }
+    }
+}

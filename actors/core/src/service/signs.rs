@@ -1,0 +1,221 @@
+//! Signs of life and of trouble: pulses, errors, failed probes.
+
+use super::state::{Ladder, State};
+use super::{Now, Service, memory};
+use crate::event::{Action, EventKind, Generation, Moment, Note, PulseState};
+use crate::level::Level;
+use crate::policy::{Ready, Watch};
+use crate::time::Time;
+
+impl Service {
+    /// Whether a fact about that generation is one about the present life.
+    fn is_present(&self, generation: Generation) -> bool {
+        self.policy.watch == Watch::External || generation == self.memory.generation
+    }
+
+    /// [`Event::Pulse`](crate::Event::Pulse).
+    pub(super) fn pulsed(
+        &mut self,
+        generation: Generation,
+        count: u32,
+        note: Option<Box<Note>>,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        // Received is received: what it proves is another matter.
+        self.memory.total_pulses = self.memory.total_pulses.saturating_add(u64::from(count));
+        if !self.is_present(generation) {
+            return;
+        }
+        self.seen(now.at);
+        if !self.hear(now, out) {
+            return;
+        }
+        let state = note.as_ref().and_then(|note| note.state);
+        let (idle, stuck) = match state {
+            None | Some(PulseState::Working | PulseState::Exiting) => (false, false),
+            Some(PulseState::Idle) => (true, false),
+            Some(PulseState::Stuck) => (false, true),
+        };
+        self.memory.idle = idle;
+        self.memory.stuck = stuck;
+        self.memory.busy_until = Time(0);
+        if let Some(note) = note {
+            self.note(*note, now);
+        }
+        if stuck {
+            self.raise(Level::Critical, "it says that it is stuck".to_owned());
+            return;
+        }
+        self.memory.reported = 0;
+        self.memory.probes = 0;
+        self.memory.clean = self.memory.clean.saturating_add(count);
+        match self.memory.ladder {
+            Ladder::Calm | Ladder::Commanded => {}
+            Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
+                self.memory.ladder = Ladder::Calm;
+            }
+        }
+        if self.memory.clean >= self.policy.recover_after {
+            self.lift();
+        }
+    }
+
+    /// Whether a pulse of the present generation comes from a life that it can prove anything
+    /// about; makes that life ready where it is what readiness waits for.
+    fn hear(&mut self, now: &Now, out: &mut Vec<Action>) -> bool {
+        match &mut self.memory.state {
+            State::Starting { pid, heard } => {
+                *heard = true;
+                let pid = *pid;
+                match self.policy.ready {
+                    Ready::Pulse => self.ready_now(pid, true, "its first pulse", out),
+                    Ready::Probe => self.ready_now(pid, true, "its first successful probe", out),
+                    Ready::Notify | Ready::Running => {}
+                }
+                true
+            }
+            State::Running { heard, .. } | State::External { heard } => {
+                *heard = true;
+                true
+            }
+            State::Resumed {
+                heard, plan: None, ..
+            } => {
+                *heard = true;
+                true
+            }
+            // Somebody else brought it back before our turn came.
+            State::Backoff { .. } | State::Quarantined { .. }
+                if self.policy.watch == Watch::External =>
+            {
+                self.cancel_planned();
+                self.new_chance(now);
+                self.memory.state = State::External { heard: true };
+                true
+            }
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => false,
+        }
+    }
+
+    /// The last sign of life moves on; what was received earlier does not move it back.
+    fn seen(&mut self, at: Moment) {
+        if self.memory.last.is_none_or(|last| last.time <= at.time) {
+            self.memory.last = Some(at);
+        }
+    }
+
+    fn note(&mut self, note: Note, now: &Now) {
+        let Note {
+            state: _,
+            message,
+            cycle,
+            progress,
+            busy_for,
+            metrics: _,
+        } = note;
+        if let Some(busy_for) = busy_for {
+            self.memory.busy_until = now.at.time + busy_for.min(self.policy.max_busy);
+        }
+        if message.is_some() || cycle.is_some() || progress.is_some() {
+            let said = self
+                .memory
+                .said
+                .get_or_insert_with(Box::<memory::Said>::default);
+            said.message = message.or(said.message.take());
+            said.cycle = cycle.or(said.cycle);
+            said.progress = progress.or(said.progress);
+        }
+    }
+
+    /// [`Event::Error`](crate::Event::Error): a sign of life, too, but not a clean one.
+    pub(super) fn erred(
+        &mut self,
+        generation: Generation,
+        message: &str,
+        critical: bool,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        self.memory.error_count = self.memory.error_count.saturating_add(1);
+        let text = if message.is_empty() {
+            "an error without a message"
+        } else {
+            message
+        };
+        self.tell(out, EventKind::Error, None, None, text.to_owned());
+        if !self.is_present(generation) {
+            return;
+        }
+        self.seen(now.at);
+        if !self.is_judged() {
+            return;
+        }
+        self.memory.reported = self.memory.reported.saturating_add(1);
+        self.trouble(text, critical, now);
+    }
+
+    /// [`Event::ProbeFailed`](crate::Event::ProbeFailed): no sign of life.
+    pub(super) fn probe_failed(
+        &mut self,
+        generation: Generation,
+        reason: &str,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        self.memory.error_count = self.memory.error_count.saturating_add(1);
+        if !self.is_present(generation) || !self.is_judged() {
+            return;
+        }
+        self.memory.probes = self.memory.probes.saturating_add(1);
+        let text = format!("probe failed: {reason}");
+        // A probe may fail every few seconds for days: the first of a row is an event, what
+        // it comes to is told by levels.
+        if self.memory.probes == 1 {
+            self.tell(out, EventKind::Error, None, None, text.clone());
+        }
+        self.trouble(&text, false, now);
+    }
+
+    fn trouble(&mut self, text: &str, critical: bool, now: &Now) {
+        if self.policy.watch == Watch::Alive && matches!(self.memory.state, State::Running { .. }) {
+            // Its life without trouble begins anew.
+            self.memory.since = now.at.time;
+        }
+        let errors = self.errors();
+        if critical {
+            self.raise(Level::Critical, format!("a critical error: {text}"));
+            return;
+        }
+        let level = self.policy.thresholds.level_by_count(errors);
+        let reason = match errors {
+            0 | 1 => text.to_owned(),
+            n => format!("{n} errors in a row, the last: {text}"),
+        };
+        self.raise(level, reason);
+    }
+
+    /// Whether trouble of the present generation counts: not between two lives.
+    fn is_judged(&self) -> bool {
+        match &self.memory.state {
+            State::Starting { .. } | State::Running { .. } | State::External { .. } => true,
+            State::Resumed { plan, .. } => plan.is_none(),
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. } => false,
+        }
+    }
+}

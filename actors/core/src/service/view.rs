@@ -1,0 +1,129 @@
+//! The service object of the API.
+
+use std::time::Duration;
+
+use super::state::State;
+use super::{Now, Service};
+use crate::name::ServiceName;
+use crate::policy::Watch;
+use crate::time::Time;
+use crate::view::View;
+
+impl Service {
+    /// Everything known of it, to be shown.
+    #[must_use]
+    pub fn view(
+        &self,
+        name: &ServiceName,
+        now: &Now,
+        tags: &[String],
+        depends_on: &[ServiceName],
+    ) -> View {
+        let memory = &self.memory;
+        let alive = self.policy.watch == Watch::Alive
+            && matches!(
+                memory.state,
+                State::Running { .. } | State::Starting { .. } | State::Stopping { .. }
+            )
+            && memory.state.pid().is_some();
+        let missed = self.missed(now);
+        let last = memory.last;
+        let living = match memory.state {
+            State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Resumed { .. } => memory.began,
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::External { .. } => None,
+        };
+        View {
+            name: name.clone(),
+            status: memory.level,
+            state: self.word(),
+            pid: memory.state.pid(),
+            generation: memory.generation.0,
+            interval: match self.policy.watch {
+                Watch::Alive => None,
+                Watch::Pulsing | Watch::External => Some(self.policy.interval.as_secs_f64()),
+            },
+            age: if alive {
+                Some(0.0)
+            } else {
+                last.map(|last| {
+                    // After a reboot the monotonic clock counts from anew; the judging clock
+                    // never shows more than has passed.
+                    let mono = now.at.mono.since(last.mono);
+                    seconds(mono.max(now.at.time.since(last.time)))
+                })
+            },
+            missed,
+            consecutive_failures: missed.max(self.errors()),
+            restarts: memory.restarts,
+            reason: self.reason(now),
+            last_heartbeat: if alive {
+                Some(now.at.wall)
+            } else {
+                last.map(|last| last.wall)
+            },
+            freshness: self.freshness(now),
+            total_pulses: memory.total_pulses,
+            error_count: memory.error_count,
+            critical: self.policy.critical,
+            started_at: living.map(|began| began.wall),
+            uptime: living.map(|began| {
+                let mono = now.at.mono.since(began.mono);
+                seconds(mono.max(now.at.time.since(began.time)))
+            }),
+            next_start_in: self.next_start().map(|at| seconds(at.since(now.at.time))),
+            paused_for: memory
+                .pause
+                .as_ref()
+                .and_then(|pause| pause.until)
+                .map(|until| seconds(until.since(now.at.time))),
+            message: memory.said.as_ref().and_then(|said| said.message.clone()),
+            blocked_by: match &memory.state {
+                State::Stopping { blocked, .. } => blocked.as_deref().map(str::to_owned),
+                State::New
+                | State::Stopped { .. }
+                | State::Waiting { .. }
+                | State::Starting { .. }
+                | State::Running { .. }
+                | State::Held { .. }
+                | State::Backoff { .. }
+                | State::Quarantined { .. }
+                | State::Exited { .. }
+                | State::External { .. }
+                | State::Resumed { .. } => None,
+            },
+            tags: tags.to_vec(),
+            depends_on: depends_on.to_vec(),
+        }
+    }
+
+    fn next_start(&self) -> Option<Time> {
+        match self.memory.state {
+            State::Backoff { until, .. } | State::Quarantined { until } => Some(until),
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Exited { .. }
+            | State::External { .. }
+            | State::Resumed { .. } => None,
+        }
+    }
+}
+
+/// Seconds with milliseconds: more digits say nothing to people.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
