@@ -4,6 +4,8 @@
 //! configuration are handed back to the program; every other command is a client, run by
 //! [`execute`] on a small runtime of its own.
 
+#[cfg(test)]
+mod against_a_server;
 mod api;
 mod args;
 mod client;

@@ -10,6 +10,7 @@ use tokio::net::UnixListener;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
+use crate::cli::exit::Exit;
 
 /// What a scripted server does after it has read the request.
 #[derive(Clone)]
