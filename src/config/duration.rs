@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Value;
+use super::value::Value;
 
 /// Longer than this is a mistake in the unit, and near the end of what clocks can add.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

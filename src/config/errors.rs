@@ -19,10 +19,12 @@ pub(super) struct Text {
     pub(super) name: String,
     /// Its content.
     pub(super) text: String,
+    /// Where its lines begin, so that a thousand mistakes do not count lines a thousand times.
+    lines: Vec<usize>,
 }
 
 /// How many mistakes are shown in full: a file that is no configuration at all has thousands.
-const SHOWN_AT_MOST: usize = 50;
+pub(super) const SHOWN_AT_MOST: usize = 50;
 
 /// Narrower than this a quoted line is unreadable.
 const LEAST_WIDTH: usize = 40;
@@ -89,29 +91,22 @@ impl Mistake {
     }
 
     /// What is wrong, in a sentence.
-    #[must_use]
-    pub(crate) fn message(&self) -> &str {
+    pub(super) fn message(&self) -> &str {
         &self.message
-    }
-
-    /// What would be right, where that can be said.
-    #[must_use]
-    pub(crate) fn advice(&self) -> Option<&str> {
-        self.help.as_deref()
     }
 
     /// Its line and column, counted from 1; none for a file that could not be read.
     #[must_use]
-    pub(crate) fn position(&self) -> Option<(usize, usize)> {
-        let before = self.text.as_ref()?.text.get(..self.start())?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Some((line, column))
+    pub(super) fn position(&self) -> Option<(usize, usize)> {
+        let text = self.text.as_ref()?;
+        let (line, start) = text.line(self.start());
+        let before = text.text.get(start..self.start())?;
+        Some((line + 1, before.chars().count() + 1))
     }
 
-    /// Its line, counted from 1.
+    /// Its line, counted from 0.
     pub(super) fn line(&self) -> Option<usize> {
-        self.position().map(|(line, _)| line)
+        Some(self.text.as_ref()?.line(self.start()).0)
     }
 
     /// Where it begins: the order in which mistakes are shown.
@@ -179,6 +174,23 @@ impl Diagnostic for Mistake {
 
 // === impl Text ===
 
+impl Text {
+    pub(super) fn new(name: &str, text: String) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            name: name.to_owned(),
+            lines: std::iter::once(0).chain(ends).collect(),
+            text,
+        }
+    }
+
+    /// The line that holds a byte, counted from 0, and where it begins.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= at) - 1;
+        (line, self.lines[line])
+    }
+}
+
 impl SourceCode for Text {
     /// The whole lines of a span and no others: a neighbour may hold a value that is nobody's
     /// business. (miette's own would show the span alone, or neighbours.)
@@ -194,9 +206,8 @@ impl SourceCode for Text {
         let (Some(head), Some(tail)) = (head, tail) else {
             return Err(MietteError::OutOfBounds);
         };
-        let start = head.rfind('\n').map_or(0, |at| at + 1);
+        let (line, start) = self.line(head.len());
         let end = tail.find('\n').map_or(text.len(), |at| end + at);
-        let line = head.matches('\n').count();
         let lines = text[start..end].lines().count();
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
@@ -220,8 +231,24 @@ impl ConfigErrors {
 
     /// The mistakes, in the order of the file.
     #[must_use]
-    pub(crate) fn mistakes(&self) -> &[Mistake] {
+    pub(super) fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
+    }
+
+    /// The same for programs: `{"file", "mistakes": [{"line", "column", "message", "help"}]}`,
+    /// with null where a mistake has no place or no advice.
+    #[must_use]
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let mistakes = self.mistakes.iter().map(|mistake| {
+            let (line, column) = mistake.position().unzip();
+            serde_json::json!({
+                "line": line,
+                "column": column,
+                "message": mistake.message,
+                "help": mistake.help,
+            })
+        });
+        serde_json::json!({ "file": self.file, "mistakes": mistakes.collect::<Vec<_>>() })
     }
 
     /// `3 mistakes in supervisor.toml`.
@@ -272,7 +299,7 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     /// One line for each mistake: `supervisor.toml:3:1: unknown key`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for mistake in &self.mistakes {
+        for mistake in self.mistakes.iter().take(SHOWN_AT_MOST) {
             match (&mistake.text, mistake.position()) {
                 (Some(text), Some((line, column))) => {
                     writeln!(f, "{}:{line}:{column}: {mistake}", text.name)?;

@@ -4,8 +4,9 @@ use supervisor_core::ServiceName;
 use supervisor_core::dependency::{Dependencies, DependencyError};
 
 use super::errors::Span;
-use super::reader::{Sink, suggest};
+use super::reader::Sink;
 use super::service::Placed;
+use super::value::suggest;
 
 /// Says what is wrong with the dependencies of all services.
 pub(super) fn check(services: &[Placed], sink: &Sink) {

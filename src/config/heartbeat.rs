@@ -9,7 +9,8 @@ use supervisor_core::level::{After, Profile, Threshold, ThresholdError, Threshol
 use super::duration::{self, show};
 use super::errors::Span;
 use super::log::{LogFilter, filter};
-use super::reader::{Sink, Table, Taken, Value};
+use super::reader::{Sink, Table, Taken};
+use super::value::Value;
 
 /// Nobody promises to pulse more often, and less grace would judge the scheduler.
 pub(super) const LEAST: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
 //! What is done about a service that hangs or dies: nudges, restarts and their limits.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use actix_web::http::{Method, Uri};
@@ -8,14 +9,16 @@ use supervisor_core::backoff::{Backoff, Intensity};
 use supervisor_core::policy::PokeOn;
 
 use super::duration::{self, show};
-use super::reader::{Sink, Table, Taken, Value};
+use super::reader::{Sink, Table, Taken};
 use super::signals;
+use super::value::Value;
 use super::words;
 
 /// The delays of a series unless the file says otherwise.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
 const BACKOFF_FACTOR: f64 = 2.0;
+const MOST_FACTOR: f64 = 1_000.0;
 const BACKOFF_JITTER: f64 = 0.1;
 const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
@@ -164,14 +167,20 @@ fn backoff(value: &Value<'_>) -> Option<Backoff> {
     let min = table.take("min", duration::positive);
     let max = table.take("max", duration::positive);
     let factor = table.take("factor", |v| {
-        number(v, "2.0", "is below 1: delays would shrink", |n| {
-            (1.0..=1000.0).contains(&n)
-        })
+        number(
+            v,
+            1.0..=MOST_FACTOR,
+            "delays neither shrink nor explode",
+            "2.0",
+        )
     });
     let jitter = table.take("jitter", |v| {
-        number(v, "0.1", "is not between 0 and 1", |n| {
-            (0.0..=1.0).contains(&n)
-        })
+        number(
+            v,
+            0.0..=1.0,
+            "the share of a delay by which it may differ",
+            "0.1",
+        )
     });
     let reset_after = table.take("reset_after", duration::positive);
     let wrong = min.is_wrong()
@@ -208,19 +217,20 @@ fn backoff(value: &Value<'_>) -> Option<Backoff> {
     }
 }
 
+/// A number within a range, or said.
 fn number(
     value: &Value<'_>,
+    range: RangeInclusive<f64>,
+    meaning: &str,
     example: &str,
-    problem: &str,
-    right: impl Fn(f64) -> bool,
 ) -> Option<f64> {
     match value.number() {
-        Some(number) if right(number) => Some(number),
-        Some(number) if number.is_nan() => value.wrong("is not a number", example),
-        Some(number) if number > 1.0 && problem.starts_with("is below") => {
-            value.wrong("is larger than 1000", format!("for example {example}"))
+        Some(number) if range.contains(&number) => Some(number),
+        Some(_) => {
+            let (least, most) = (range.start(), range.end());
+            let problem = format!("is not between {least} and {most}");
+            value.wrong(problem, format!("{meaning}; for example {example}"))
         }
-        Some(_) => value.wrong(problem, format!("for example {example}")),
         None => value.expected("a number", example),
     }
 }

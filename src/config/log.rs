@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use slog::Level;
 
 use super::duration;
-use super::reader::{Table, Taken, Value, suggest};
+use super::reader::{Table, Taken};
+use super::value::{Value, suggest};
 
 /// The words for levels; slog's own are short, so the usual ones come first.
 const LEVELS: [(&str, Level); 7] = [

@@ -23,12 +23,15 @@ mod reader;
 mod service;
 mod signals;
 mod supervisor;
+mod value;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use supervisor_actors::spec::ServiceSpec;
@@ -39,6 +42,7 @@ pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings, Token};
 
+use self::errors::SHOWN_AT_MOST;
 use self::reader::{Sink, Table};
 use self::service::{Placed, Policies};
 
@@ -70,31 +74,6 @@ pub(crate) fn load(
     parse(path, &text, env)
 }
 
-/// Where a configuration's data lives. For clients of a running supervisor: it asks for no
-/// secrets, and other mistakes in the file are none of their business.
-///
-/// # Errors
-/// Where the file cannot be read or is no TOML, or `data_dir` itself is wrong.
-pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, ConfigErrors> {
-    let text = read_text(path)?;
-    let (root, syntax) = DeTable::parse_recoverable(&text);
-    let name = path.display().to_string();
-    let sink = Sink::new(&name, &text, &directory(path)?);
-    if !contained(&syntax) {
-        return Err(ConfigErrors::new(name, say_syntax(&sink, &text, &syntax)));
-    }
-    let mut table = Table::root(&sink, root.get_ref());
-    let data_dir = supervisor::data_dir(&mut table.table("supervisor"));
-    drop(table);
-    // Not `finish`: keys that nobody took here are not unknown.
-    let mistakes = sink.mistakes();
-    if mistakes.is_empty() {
-        Ok(data_dir)
-    } else {
-        Err(ConfigErrors::new(name, mistakes))
-    }
-}
-
 /// Reads the text of a configuration that stands in the file `path`.
 fn parse(
     path: &Path,
@@ -109,7 +88,7 @@ fn parse(
         let mut table = Table::root(&sink, root.get_ref());
         settings(path, &mut table, env)
     });
-    let lines: Vec<_> = mistakes.iter().map(Mistake::line).collect();
+    let lines: HashSet<_> = mistakes.iter().map(Mistake::line).collect();
     let more = sink.finish().into_iter();
     mistakes.extend(more.filter(|mistake| !lines.contains(&mistake.line())));
     match settings {
@@ -230,9 +209,12 @@ fn say_syntax(sink: &Sink, text: &str, errors: &[toml::de::Error]) -> Vec<Mistak
         let span = error.span().unwrap_or(text.len()..text.len());
         let mistake = if message == DUPLICATE {
             let said = sink.at(span.clone(), "given before", "the same key twice");
-            match earlier(text, span) {
-                Some(first) => said.also(first, "here").help("keep one of them"),
-                None => said.help("keep one of them"),
+            let said = said.help("keep one of them");
+            // The search costs a look at all lines before: only for what is shown.
+            let shown = mistakes.len() < SHOWN_AT_MOST;
+            match shown.then(|| earlier(text, &span)).flatten() {
+                Some(first) => said.also(first, "here"),
+                None => said,
             }
         } else if message.starts_with(UNQUOTED) {
             sink.at(span, "text without quotes", format!("not TOML: {message}"))
@@ -240,7 +222,11 @@ fn say_syntax(sink: &Sink, text: &str, errors: &[toml::de::Error]) -> Vec<Mistak
         } else {
             sink.at(span, "here", format!("not TOML: {message}"))
         };
-        if !mistakes.iter().any(|known| known.line() == mistake.line()) {
+        // They come in the order of the file.
+        if mistakes
+            .last()
+            .is_none_or(|last| last.line() != mistake.line())
+        {
             mistakes.push(mistake);
         }
     }
@@ -249,30 +235,32 @@ fn say_syntax(sink: &Sink, text: &str, errors: &[toml::de::Error]) -> Vec<Mistak
 
 /// Where a key that is given twice, or the header of a table, stands for the first time: the
 /// parser does not say. A guess by lines that finds the plain cases and is silent in others.
-fn earlier(text: &str, second: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
-    let key = text.get(second.clone())?;
-    let before = text.get(..second.start)?;
-    let line = before.rfind('\n').map_or(0, |at| at + 1);
-    let header = text.get(line..)?.trim_start().starts_with('[');
-    let whole = text.get(line..)?.lines().next()?.trim();
-    let mut end = line;
-    for earlier in before.get(..line)?.lines().rev() {
-        // Lines end in one byte or two; the search for the start settles which.
-        let start = before.get(..end)?.rfind(earlier)?;
-        end = start;
-        let trimmed = earlier.trim();
-        let at = start + (earlier.len() - earlier.trim_start().len());
-        if header && trimmed == whole {
-            return Some(at..at + trimmed.len());
+fn earlier(text: &str, second: &Range<usize>) -> Option<Range<usize>> {
+    /// What a line gives: its header, or its key.
+    fn given(line: &str) -> &str {
+        let line = line.trim();
+        match (line.starts_with('['), line.split_once('=')) {
+            (false, Some((key, _))) => key.trim_end(),
+            (true, _) | (false, None) => line,
         }
-        if !header {
-            let rest = trimmed.strip_prefix(key).map(str::trim_start);
-            if rest.is_some_and(|rest| rest.starts_with('=')) {
-                return Some(at..at + key.len());
-            }
-            if trimmed.starts_with('[') {
-                return None;
-            }
+    }
+    let start = text.get(..second.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let twice = given(line);
+    let header = twice.starts_with('[');
+    let key_at = start + (line.len() - line.trim_start().len());
+    if second.start < key_at || second.end > key_at + twice.len() {
+        return None;
+    }
+    let mut end = start;
+    for earlier in text.get(..start)?.split_inclusive('\n').rev() {
+        end -= earlier.len();
+        if given(earlier) == twice {
+            let at = end + (earlier.len() - earlier.trim_start().len());
+            return Some(at..at + twice.len());
+        }
+        if !header && earlier.trim_start().starts_with('[') {
+            return None;
         }
     }
     None

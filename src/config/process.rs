@@ -10,8 +10,9 @@ use super::duration;
 use super::env_file;
 use super::errors::Span;
 use super::log::{LEAST_LOG_SIZE, LOG_KEEP, LOG_SIZE};
-use super::reader::{Sink, Table, Taken, Value, suggest};
+use super::reader::{Sink, Table, Taken};
 use super::signals;
+use super::value::{Value, suggest};
 use super::words;
 
 /// Larger files are no list of variables.

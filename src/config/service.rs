@@ -13,7 +13,8 @@ use super::errors::Span;
 use super::heartbeat::{self, Defaults};
 use super::ladder;
 use super::process;
-use super::reader::{Entry, Sink, Table, Taken, Value};
+use super::reader::{Entry, Sink, Table, Taken};
+use super::value::Value;
 
 /// A service, and where its parts stand in the file.
 pub(super) struct Placed {

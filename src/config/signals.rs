@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::reader::{Value, suggest};
+use super::value::{Value, suggest};
 
 /// The highest signal number that Linux has.
 const LAST: i32 = 64;

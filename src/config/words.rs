@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::reader::Value;
+use super::value::Value;
 
 /// Why a text cannot be split, and where in it.
 #[derive(Debug, PartialEq, Eq)]

@@ -130,3 +130,21 @@ fn deep_nesting_is_refused_and_a_long_chain_is_not() {
         3_000
     );
 }
+
+#[test]
+fn a_long_file_full_of_mistakes_is_refused_in_time_that_grows_with_its_length_alone() {
+    for line in [
+        "frob = \n",
+        "interval = 30s\n",
+        "x\n",
+        "[services.A]\n",
+        "\"\n",
+        "a.b = 1\n",
+    ] {
+        survive(&line.repeat(20_000));
+    }
+    let different: String = (0..5_000)
+        .map(|n| format!("[services.s{n}]\nfrob = 1\n"))
+        .collect();
+    survive(&different);
+}

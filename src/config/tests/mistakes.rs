@@ -90,6 +90,7 @@ fn f82_a_duplicate_is_shown_beside_the_first_and_the_rest_is_read_all_the_same()
     );
     let shown = read(text).unwrap_err().render(false, 80);
     assert!(shown.contains("2 | interval = 1\n"), "{shown}");
+    assert!(shown.contains("1 | [services.a]\n"), "{shown}");
 }
 
 #[test]
@@ -269,7 +270,7 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
         ),
         (
             "backoff = { factor = 0.5 }",
-            "2:22 `services.a.backoff.factor` is below 1: delays would shrink",
+            "2:22 `services.a.backoff.factor` is not between 1 and 1000",
         ),
         (
             "backoff = { jitter = 1.5 }",
@@ -518,4 +519,20 @@ fn of_very_many_mistakes_the_first_are_shown_and_all_are_counted() {
     let shown = read(&text).unwrap_err().render(false, 80);
     assert!(shown.contains("and 950 more"), "{shown}");
     assert!(shown.ends_with("1000 mistakes in /etc/x/supervisor.toml\n"));
+}
+
+#[test]
+fn programs_get_the_mistakes_as_json() {
+    let errors = read("[services.a]\nfrob = 1\ninterval = -1\n").unwrap_err();
+    let known = errors.to_json();
+    assert_eq!(known["file"], "/etc/x/supervisor.toml");
+    assert_eq!(
+        known["mistakes"][1],
+        serde_json::json!({
+            "line": 3,
+            "column": 12,
+            "message": "`services.a.interval` is negative",
+            "help": "a duration counts forward: \"30s\"",
+        })
+    );
 }

@@ -316,6 +316,20 @@ fn services_keep_the_order_of_the_file() {
 }
 
 #[test]
+fn the_example_in_the_root_is_a_configuration_whose_workers_promise_pulses() {
+    let settings = good(include_str!("../../../supervisor.toml"));
+    let watched = |name: &str| {
+        let found = settings.services.iter().find(|s| s.name.as_str() == name);
+        found.unwrap().policy.watch
+    };
+    for worker in ["steady", "sleepy", "clumsy"] {
+        assert_eq!(watched(worker), Watch::Pulsing, "{worker}");
+    }
+    assert_eq!(watched("quiet"), Watch::Alive);
+    assert_eq!(watched("doorbell"), Watch::External);
+}
+
+#[test]
 fn an_empty_listen_means_no_tcp_and_localhost_means_loopback() {
     assert_eq!(good("[supervisor]\nlisten = ''").supervisor.listen, None);
     let settings = good("[supervisor]\nlisten = 'localhost:80'");
@@ -353,19 +367,6 @@ fn a_token_file_must_be_for_its_owner_alone() {
         errors.mistakes()[0].message(),
         "`supervisor.token_file` has mode 0640: others than its owner may use it"
     );
-}
-
-#[test]
-fn clients_learn_where_the_data_lives_from_a_file_that_has_other_mistakes() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("supervisor.toml");
-    let text = "[supervisor]\ndata_dir = 'data'\ntoken_env = 'NOT_HERE'\nfrob = 1\nfrob = 2\n";
-    std::fs::write(&file, text).unwrap();
-    assert_eq!(data_dir(&file).unwrap(), dir.path().join("data"));
-    std::fs::write(&file, "[supervisor]\ndata_dir = 3\n").unwrap();
-    assert!(data_dir(&file).is_err());
-    std::fs::write(&file, "[supervisor\n").unwrap();
-    assert!(data_dir(&file).is_err());
 }
 
 #[test]
