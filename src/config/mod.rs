@@ -74,6 +74,29 @@ pub(crate) fn load(
     parse(path, &text, env)
 }
 
+/// Where a configuration's data lives. For clients of a running supervisor: it asks for no
+/// secrets, and other mistakes in the file are none of their business.
+///
+/// # Errors
+/// Where the file cannot be read or is no TOML, or `data_dir` itself is wrong.
+pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, ConfigErrors> {
+    let text = read_text(path)?;
+    let name = path.display().to_string();
+    let (root, syntax) = DeTable::parse_recoverable(&text);
+    let sink = Sink::new(&name, &text, &directory(path)?);
+    if !contained(&syntax) {
+        return Err(ConfigErrors::new(name, say_syntax(&sink, &text, &syntax)));
+    }
+    let mut root = Table::root(&sink, root.get_ref());
+    let data_dir = supervisor::data_dir(&mut root.table("supervisor"));
+    let mistakes = sink.mistakes();
+    if mistakes.is_empty() {
+        Ok(data_dir)
+    } else {
+        Err(ConfigErrors::new(name, mistakes))
+    }
+}
+
 /// Reads the text of a configuration that stands in the file `path`.
 fn parse(
     path: &Path,

@@ -123,6 +123,11 @@ impl Sink {
         joined.components().collect()
     }
 
+    /// What is wrong so far, apart from keys that nobody took: for who reads only a part.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        self.mistakes.take()
+    }
+
     /// Everything that is wrong, now that all tables are read.
     pub(super) fn finish(&self) -> Vec<Mistake> {
         let known = self.known.borrow();

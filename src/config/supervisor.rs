@@ -90,15 +90,10 @@ pub(super) fn read(
             .help("name a token with `token_env` or `token_file`, or listen on 127.0.0.1"),
         );
     }
-    let sink = table.sink();
-    let data_dir = table.take("data_dir", |v| {
-        v.need_some_text("\".supervisor\"")
-            .map(|text| sink.path(text))
-    });
     SupervisorSettings {
         name: name.value().unwrap_or_else(host_name),
         listen: listen.or(Some(LISTEN)),
-        data_dir: data_dir.value().unwrap_or_else(|| sink.path(".supervisor")),
+        data_dir: data_dir(table),
         token: token.value(),
         allowed_hosts: table
             .take("allowed_hosts", |v| v.list("[\"status.example\"]", host))
@@ -113,6 +108,19 @@ pub(super) fn read(
             .take("shutdown_timeout", duration::duration)
             .or(Duration::from_secs(30)),
     }
+}
+
+/// Reads `data_dir` alone.
+pub(super) fn data_dir(table: &mut Table<'_>) -> PathBuf {
+    let sink = table.sink();
+    let path = |v: &Value<'_>| {
+        v.need_some_text("\".supervisor\"")
+            .map(|text| sink.path(text))
+    };
+    table
+        .take("data_dir", path)
+        .value()
+        .unwrap_or_else(|| sink.path(".supervisor"))
 }
 
 /// The host's name, from the kernel.

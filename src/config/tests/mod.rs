@@ -370,6 +370,19 @@ fn a_token_file_must_be_for_its_owner_alone() {
 }
 
 #[test]
+fn clients_learn_where_the_data_lives_from_a_file_that_has_other_mistakes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("supervisor.toml");
+    let text = "[supervisor]\ndata_dir = 'data'\ntoken_env = 'NOT_HERE'\nfrob = 1\nfrob = 2\n";
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(data_dir(&file).unwrap(), dir.path().join("data"));
+    std::fs::write(&file, "[supervisor]\ndata_dir = 3\n").unwrap();
+    assert!(data_dir(&file).is_err());
+    std::fs::write(&file, "[supervisor\n").unwrap();
+    assert!(data_dir(&file).is_err());
+}
+
+#[test]
 fn the_report_says_who_is_judged_how() {
     let settings = good(
         r#"
