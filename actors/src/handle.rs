@@ -1,29 +1,38 @@
 //! What others hold of the actors: cheap to clone, sendable to any thread, valid across the
 //! rebuild of a panicked actor.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
 use supervisor_core::ServiceName;
 use supervisor_core::event::Note;
 use supervisor_core::time::Mono;
 use supervisor_core::view::View;
 
-use crate::messages::{Denied, Overview, Verb};
+use crate::archive::Archive;
+use crate::door::{Door, Permit};
+use crate::link::{Link, Refused};
+use crate::messages::{
+    Ack, Control, Denied, GetEvents, GetOverview, GetService, Informed, Overview, ServiceId,
+    Shutdown, Verb, Watch,
+};
 use crate::ports::{EventQuery, EventRow, StoreError};
+use crate::spec::ServiceSpec;
+use crate::supervisor::Supervisor;
+
+/// How long the supervisor's loop may not have turned before it counts as dead. It turns at
+/// least once a second.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// All watched services by name.
-#[derive(Clone)]
-pub struct Directory {}
-
-impl Directory {
-    /// The service of that name.
-    #[must_use]
-    pub fn get(&self, _name: &str) -> Option<ServiceHandle> {
-        todo!()
-    }
-}
+#[derive(Clone, Default)]
+pub struct Directory(Arc<RwLock<HashMap<ServiceName, ServiceHandle>>>);
 
 /// One watched service, to send it signs of life from any thread.
 #[derive(Clone)]
-pub struct ServiceHandle {}
+pub struct ServiceHandle(Arc<Door>);
 
 /// What carries information and is recorded before it is acknowledged.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,55 +62,129 @@ pub enum InformError {
     NotRecorded(#[source] StoreError),
 }
 
-impl ServiceHandle {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &ServiceName {
-        todo!()
-    }
-
-    /// A plain pulse, received at that time. Costs a few atomic operations where one of the
-    /// same service is already under way.
-    ///
-    /// # Errors
-    /// [`InformError::Full`] or [`InformError::Closed`].
-    pub fn pulse(&self, _at: Mono) -> Result<(), InformError> {
-        todo!()
-    }
-
-    /// Something that carries information: returns when it is recorded.
-    ///
-    /// # Errors
-    /// See [`InformError`].
-    pub async fn inform(&self, _at: Mono, _inform: Inform) -> Result<(), InformError> {
-        todo!()
-    }
-}
-
 /// The supervisor, to ask and to command it from any thread.
 #[derive(Clone)]
-pub struct SupervisorHandle {}
+pub struct SupervisorHandle {
+    supervisor: Link<Supervisor>,
+    archive: Link<Archive>,
+    vital: Arc<Vital>,
+}
 
 /// The supervisor actor is being rebuilt or stopped (503).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor does not answer")]
 pub struct Unreachable;
 
+/// What the supervisor shows of itself without being asked.
+#[derive(Debug, Default)]
+pub(crate) struct Vital {
+    /// When its loop last turned, as [`Mono`].
+    pub(crate) turned: AtomicU64,
+    /// Whether the first starts are sent.
+    pub(crate) ready: AtomicBool,
+    /// Messages refused because too many waited.
+    pub(crate) refused: Arc<AtomicU64>,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The service of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<ServiceHandle> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    pub(crate) fn insert(&self, door: &Arc<Door>) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(door.name.clone(), ServiceHandle(Arc::clone(door)));
+    }
+}
+
+// === impl ServiceHandle ===
+
+impl ServiceHandle {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ServiceName {
+        &self.0.name
+    }
+
+    pub(crate) fn id(&self) -> ServiceId {
+        self.0.id
+    }
+
+    /// A plain pulse, received at that time. Costs a few atomic operations where one of the
+    /// same service is already under way. While its actor is being rebuilt it is kept.
+    ///
+    /// # Errors
+    /// None now: a service that ceases to be watched will refuse with [`InformError::Closed`].
+    pub fn pulse(&self, at: Mono) -> Result<(), InformError> {
+        // It waits in the slot until it is read, whatever happens to actors meanwhile.
+        self.0.pulse(at);
+        Ok(())
+    }
+
+    /// Something that carries information: returns when it is recorded.
+    ///
+    /// # Errors
+    /// See [`InformError`].
+    pub async fn inform(&self, at: Mono, inform: Inform) -> Result<(), InformError> {
+        let door = &self.0;
+        let Some(permit) = Permit::take(door) else {
+            door.refuse();
+            return Err(InformError::Full);
+        };
+        let (ack, recorded) = Ack::new(permit);
+        match door.address.try_send(Informed { at, inform, ack }) {
+            Ok(()) => recorded.await.unwrap_or(Err(InformError::Closed)),
+            Err(Refused::Full(_)) => {
+                door.refuse();
+                Err(InformError::Full)
+            }
+            Err(Refused::Closed(_)) => Err(InformError::Closed),
+        }
+    }
+}
+
+// === impl SupervisorHandle ===
+
 impl SupervisorHandle {
+    pub(crate) fn new(
+        supervisor: Link<Supervisor>,
+        archive: Link<Archive>,
+        vital: Arc<Vital>,
+    ) -> Self {
+        Self {
+            supervisor,
+            archive,
+            vital,
+        }
+    }
+
     /// Everything known of all services.
     ///
     /// # Errors
     /// Where it does not answer.
     pub async fn overview(&self) -> Result<Overview, Unreachable> {
-        todo!()
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        supervisor.send(GetOverview).await.map_err(|_| Unreachable)
     }
 
     /// Everything known of one service.
     ///
     /// # Errors
     /// Where it does not answer.
-    pub async fn service(&self, _name: &ServiceName) -> Result<Option<View>, Unreachable> {
-        todo!()
+    pub async fn service(&self, name: &ServiceName) -> Result<Option<View>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(GetService(name.clone())).await;
+        answer.map_err(|_| Unreachable)
     }
 
     /// What an operator wants of a service.
@@ -110,34 +193,62 @@ impl SupervisorHandle {
     /// Where it does not answer; within, where it refuses.
     pub async fn control(
         &self,
-        _name: &ServiceName,
-        _verb: Verb,
+        name: &ServiceName,
+        verb: Verb,
     ) -> Result<Result<View, Denied>, Unreachable> {
-        todo!()
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let name = name.clone();
+        let answer = supervisor.send(Control { name, verb }).await;
+        answer.map_err(|_| Unreachable)
+    }
+
+    /// Watches one more service. Answers `false` where its name is taken.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn watch(&self, spec: ServiceSpec) -> Result<bool, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        supervisor.send(Watch(spec)).await.map_err(|_| Unreachable)
     }
 
     /// Recorded events.
     ///
     /// # Errors
     /// Where the archive cannot be read.
-    pub async fn events(&self, _query: EventQuery) -> Result<Vec<EventRow>, StoreError> {
-        todo!()
+    pub async fn events(&self, query: EventQuery) -> Result<Vec<EventRow>, StoreError> {
+        let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
+        let answer = archive.send(GetEvents(query)).await;
+        answer.unwrap_or(Err(StoreError::NoArchive))
     }
 
-    /// Stops everything in reverse dependency order, or leaves it running.
-    pub async fn shutdown(&self, _leave: bool) {
-        todo!()
+    /// Stops everything in reverse dependency order, or leaves it running. Returns when all
+    /// that was to stop has stopped and everything is on record.
+    pub async fn shutdown(&self, leave: bool) {
+        // A supervisor that panics meanwhile is rebuilt and knows nothing of it: ask again.
+        while let Some(supervisor) = self.supervisor.get() {
+            if supervisor.send(Shutdown { leave }).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Whether the supervisor's loop has turned within the last seconds, without asking it.
     #[must_use]
-    pub fn is_alive(&self, _now: Mono) -> bool {
-        todo!()
+    pub fn is_alive(&self, now: Mono) -> bool {
+        let turned = Mono(self.vital.turned.load(Ordering::Relaxed));
+        now.since(turned) < SIGN_OF_LIFE
     }
 
     /// Whether all services of the configuration are watched and the first starts are sent.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        todo!()
+        self.vital.ready.load(Ordering::Relaxed)
+    }
+
+    /// How many messages were refused because too many of their service waited already.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.vital.refused.load(Ordering::Relaxed)
     }
 }

@@ -1,6 +1,25 @@
 //! The actors of `supervisor`: they carry out what `supervisor-core` decides, through ports.
+//!
+//! [`universe`] starts them all; what others hold of them is in [`handle`].
 
+mod archive;
+mod deacon;
+mod door;
+mod guardian;
 pub mod handle;
+mod internal;
+mod link;
 pub mod messages;
 pub mod ports;
+mod service;
+mod slot;
 pub mod spec;
+mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod universe;
+mod world;
+
+pub use guardian::Subject;
+pub use universe::{Setup, Universe};
+pub use world::Ports;

@@ -3,12 +3,16 @@
 use actix::Message;
 use tokio::sync::oneshot;
 
-use supervisor_core::event::{Change, Event, Generation, Moment, RestartKind};
+use supervisor_core::event::{Change, Event, Exit, Generation};
 use supervisor_core::time::{Mono, Time};
 use supervisor_core::view::View;
 use supervisor_core::{Level, ServiceName, Timestamp};
 
-use crate::ports::{EventQuery, EventRow, StoreError};
+use crate::door::Permit;
+use crate::guardian::Subject;
+use crate::handle::{Inform, InformError};
+use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::spec::ServiceSpec;
 
 /// A watched service's number within one supervisor: its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,9 +172,6 @@ pub struct NewEvent {
 #[rtype(result = "Result<Vec<EventRow>, StoreError>")]
 pub struct GetEvents(pub EventQuery);
 
-/// Tells one waiting client whether its information is on record.
-pub type Ack = oneshot::Sender<Result<(), StoreError>>;
-
 /// The point of the judging clock that survives us: see [`Time`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -182,14 +183,171 @@ pub struct Mark {
     pub boot: String,
 }
 
-/// A moment and why we were away before it: for the log and the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stall {
-    /// When it was noticed.
-    pub at: Moment,
-    /// How late we were.
-    pub late: std::time::Duration,
+/// Tells one waiting client whether its information is on record. Dropped unused, it says
+/// that an actor died on the way.
+#[derive(Debug)]
+pub struct Ack {
+    reply: oneshot::Sender<Result<(), InformError>>,
+    /// The message's place among those that may wait.
+    _permit: Option<Permit>,
 }
 
-/// The kind of a restart that is under way, for counters.
-pub type Restarted = (ServiceId, RestartKind);
+/// Any thread → Service: pulses wait in the slot.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Beat;
+
+/// Any thread → Service: something that is recorded before it is acknowledged.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Informed {
+    /// When it was received.
+    pub(crate) at: Mono,
+    /// What.
+    pub(crate) inform: Inform,
+    /// Who waits.
+    pub(crate) ack: Ack,
+}
+
+/// A process → its Service: what happened to it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Happened {
+    /// Whose life, as the service numbered its sinks: what an earlier handle says late is
+    /// not taken for this one's.
+    pub(crate) sink: u32,
+    /// What.
+    pub(crate) event: ProcessEvent,
+    /// When.
+    pub(crate) at: Mono,
+}
+
+/// Supervisor → Service: say again what lives, the supervisor has been rebuilt.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Announce;
+
+/// Service → Supervisor: what lives of it, before anything else that it reports.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Announced {
+    /// Whose.
+    pub(crate) service: ServiceId,
+    /// What.
+    pub(crate) found: Found,
+    /// When.
+    pub(crate) at: Mono,
+}
+
+/// What lives of a service that we run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing, and no end of anything is on record.
+    Nothing,
+    /// Its process.
+    Living { generation: Generation, pid: i32 },
+    /// Its process has ended; `left`: others of it still live.
+    Ended {
+        generation: Generation,
+        exit: Exit,
+        left: bool,
+    },
+    /// Its shim was gone: what is left of it is being ended.
+    ShimLost { generation: Generation },
+}
+
+/// Anybody → Supervisor: watch this service, too. Answers `false` where its name is taken.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Watch(pub(crate) ServiceSpec);
+
+/// Supervisor → Archive: what services remember, the last of each, written or not yet.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<(String, String)>, StoreError>")]
+pub(crate) struct Load;
+
+/// Archive → itself: a transaction has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Committed {
+    /// What it wrote, or could not.
+    pub(crate) batch: crate::ports::Batch,
+    /// How it ended.
+    pub(crate) result: Result<(), StoreError>,
+}
+
+/// Archive → Supervisor: whether records reach the disk; said on every change.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Storage(pub(crate) Result<(), String>);
+
+/// Supervisor → Deacon: write the heartbeat file.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Patrol {
+    /// What we did last.
+    pub(crate) action: String,
+    /// How many services are healthy.
+    pub(crate) healthy: i64,
+    /// How many are not.
+    pub(crate) unhealthy: i64,
+}
+
+/// Deacon → itself: the file has been written, or not.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wrote(pub(crate) Result<(), String>);
+
+/// Deacon → itself: what stood in the file when it began.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stood(pub(crate) Option<Vec<u8>>);
+
+/// One of our own actors → Supervisor: I turn.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SelfPulse(pub(crate) Subject);
+
+/// Guardian → Supervisor: an actor panicked and stands again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rebuilt {
+    /// Which.
+    pub(crate) subject: Subject,
+    /// The panic's text.
+    pub(crate) text: String,
+}
+
+/// A guard → Guardian: there are deaths to deal with.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Deaths;
+
+// === impl Ack ===
+
+impl Ack {
+    /// The two ends: one travels with the message, the other waits.
+    pub(crate) fn new(permit: Permit) -> (Self, oneshot::Receiver<Result<(), InformError>>) {
+        let (reply, wait) = oneshot::channel();
+        let ack = Self {
+            reply,
+            _permit: Some(permit),
+        };
+        (ack, wait)
+    }
+
+    /// The same for what we wait for ourselves.
+    pub(crate) fn ours() -> (Self, oneshot::Receiver<Result<(), InformError>>) {
+        let (reply, wait) = oneshot::channel();
+        let ack = Self {
+            reply,
+            _permit: None,
+        };
+        (ack, wait)
+    }
+
+    /// Answers; a client who went away is none of our business.
+    pub(crate) fn tell(self, result: Result<(), InformError>) {
+        drop(self.reply.send(result));
+    }
+}

@@ -1,0 +1,376 @@
+//! The archive: everything that must survive us goes to the database through here.
+//!
+//! ```text
+//!            Record ──▶ queue ── commit ──▶ in flight ──▶ acknowledged
+//!                         ▲                     │
+//!                         └── what failed ◀─────┘   refused to those who wait; tried again
+//! ```
+//!
+//! One transaction is under way at a time, on a blocking thread; what comes meanwhile queues
+//! and goes together with the next (group commit). When a transaction fails, those who wait
+//! are told so at once, memories are kept (the last of each service), events are kept up to
+//! [`MAX_EVENTS`], and it is tried again after a growing pause. When it succeeds again the
+//! history gets an event that says where it has a gap. Supervision does not depend on any of
+//! it: the supervisor never waits for the archive once it has begun.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use slog::{error, info};
+use tokio::sync::{Semaphore, oneshot};
+
+use supervisor_core::event::{Change, EventKind};
+use supervisor_core::time::Mono;
+use supervisor_core::{Level, ServiceName, Timestamp};
+
+use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
+use crate::handle::InformError;
+use crate::internal::PULSE;
+use crate::messages::{Ack, Committed, GetEvents, Load, NewEvent, Record, SelfPulse, Storage};
+use crate::ports::{Batch, EventRow, Store, StoreError};
+
+/// How many events are kept while the database cannot be written; the oldest go first.
+const MAX_EVENTS: usize = 10_000;
+/// How many events go into one transaction at most, so that one who waits does not wait long.
+const BATCH: usize = 4_096;
+/// The pause before a failed transaction is tried again, at first …
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// … and at most.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How many read requests may use the database besides the transaction. The others wait
+/// without a thread of their own.
+const READERS: usize = 1;
+
+/// Writes and reads what is recorded.
+pub(crate) struct Archive {
+    guard: Guard,
+    store: Arc<Mutex<Box<dyn Store>>>,
+    readers: Arc<Semaphore>,
+    /// In order.
+    events: Vec<NewEvent>,
+    memories: HashMap<ServiceName, String>,
+    acks: Vec<Ack>,
+    /// Who waits for the transaction under way; `None` if there is none.
+    in_flight: Option<Vec<Ack>>,
+    /// Who asked for all memories while a transaction was under way.
+    loads: Vec<oneshot::Sender<Loaded>>,
+    outage: Option<Outage>,
+}
+
+/// What services remember, as JSON by name.
+type Loaded = Result<Vec<(String, String)>, StoreError>;
+
+/// A time in which the database could not be written.
+#[derive(Debug)]
+struct Outage {
+    since: Timestamp,
+    began: Mono,
+    why: StoreError,
+    /// The pause before the next attempt.
+    pause: Duration,
+    /// Messages that were refused to those who waited.
+    refused: u64,
+    /// Events that did not fit any more.
+    lost: u64,
+    /// Whether the next attempt has its timer.
+    retrying: bool,
+}
+
+impl Archive {
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self {
+            store: Arc::clone(&guard.world().store),
+            guard,
+            readers: Arc::new(Semaphore::new(READERS)),
+            events: Vec::new(),
+            memories: HashMap::new(),
+            acks: Vec::new(),
+            in_flight: None,
+            loads: Vec::new(),
+            outage: None,
+        }
+    }
+
+    fn take(&mut self, record: Record, context: &mut Context<Self>) {
+        self.events.extend(record.events);
+        self.memories.extend(record.memories);
+        match &mut self.outage {
+            Some(outage) if outage.retrying || self.in_flight.is_some() => {
+                // The next attempt is at most a few seconds away; nobody waits for it, and a
+                // full disk is not asked again for every message.
+                outage.refused += record.acks.len() as u64;
+                for ack in record.acks {
+                    ack.tell(Err(InformError::NotRecorded(outage.why.clone())));
+                }
+                outage.lost += drop_oldest(&mut self.events);
+            }
+            Some(_) | None => {
+                self.acks.extend(record.acks);
+                self.commit(context);
+            }
+        }
+    }
+
+    /// Begins a transaction, unless one is under way or there is nothing to write.
+    fn commit(&mut self, context: &mut Context<Self>) {
+        let nothing = self.events.is_empty() && self.memories.is_empty() && self.acks.is_empty();
+        if self.in_flight.is_some() || nothing {
+            return;
+        }
+        let some = self.events.len().min(BATCH);
+        let batch = Batch {
+            events: self.events.drain(..some).collect(),
+            memories: self.memories.drain().collect(),
+        };
+        // Those who wait for an event beyond this batch wait for the next one: an
+        // acknowledgement must not come before the commit that holds it.
+        let acks = if self.events.is_empty() {
+            std::mem::take(&mut self.acks)
+        } else {
+            Vec::new()
+        };
+        self.in_flight = Some(acks);
+        let store = Arc::clone(&self.store);
+        let address = context.address();
+        let task = actix_rt::task::spawn_blocking(move || {
+            let result = on_store(&store, |store| store.commit(&batch));
+            // Bounded: one transaction is under way at a time.
+            address.do_send(Committed { batch, result });
+        });
+        // The message above is how it ends; a panic of the store is caught inside.
+        drop(task);
+    }
+
+    fn committed(&mut self, done: Committed, context: &mut Context<Self>) {
+        let waiting = self.in_flight.take().unwrap_or_default();
+        match done.result {
+            Ok(()) => {
+                for ack in waiting {
+                    ack.tell(Ok(()));
+                }
+                if let Some(outage) = self.outage.take() {
+                    self.recovered(&outage);
+                }
+            }
+            Err(why) => self.failed(done.batch, waiting, why, context),
+        }
+        // With the queue as it is before the next transaction takes it: reading before or
+        // after that one makes no difference then.
+        for asker in std::mem::take(&mut self.loads) {
+            self.load(asker);
+        }
+        if self.outage.is_none() {
+            self.commit(context);
+        }
+    }
+
+    /// Reads what services remember, as it was written or is about to be.
+    fn load(&self, asker: oneshot::Sender<Loaded>) {
+        // What waits to be written is younger than what is.
+        let pending = self.memories.clone();
+        let store = Arc::clone(&self.store);
+        let log = self.guard.world().log.clone();
+        let task = actix_rt::task::spawn_blocking(move || {
+            let read = on_store(&store, |store| Ok((store.notices(), store.load()?)));
+            let loaded = read.map(|(notices, rows)| {
+                for notice in notices {
+                    error!(log, "storage notice"; "notice" => notice);
+                }
+                let mut rows: HashMap<String, String> = rows.into_iter().collect();
+                rows.extend(
+                    pending
+                        .into_iter()
+                        .map(|(name, memory)| (name.into(), memory)),
+                );
+                rows.into_iter().collect()
+            });
+            // An asker who is gone has been rebuilt and asks again.
+            drop(asker.send(loaded));
+        });
+        // The answer above is how it ends.
+        drop(task);
+    }
+
+    fn failed(
+        &mut self,
+        batch: Batch,
+        waiting: Vec<Ack>,
+        why: StoreError,
+        context: &mut Context<Self>,
+    ) {
+        let world = Rc::clone(self.guard.world());
+        let acks = waiting.into_iter().chain(self.acks.drain(..));
+        let mut refused = 0;
+        for ack in acks {
+            ack.tell(Err(InformError::NotRecorded(why.clone())));
+            refused += 1;
+        }
+        for (name, memory) in batch.memories {
+            // A younger one may have come meanwhile.
+            self.memories.entry(name).or_insert(memory);
+        }
+        self.events.splice(0..0, batch.events);
+        let first = self.outage.is_none();
+        if self.outage.as_ref().is_none_or(|outage| outage.why != why) {
+            error!(world.log, "storage unavailable"; "error" => %why);
+            // Bounded: one per change.
+            world.supervisor.tell(Storage(Err(why.to_string())));
+        }
+        let outage = self.outage.get_or_insert_with(|| Outage {
+            since: world.ports.clock.wall(),
+            began: world.ports.clock.mono(),
+            why: why.clone(),
+            pause: RETRY_MIN,
+            refused: 0,
+            lost: 0,
+            retrying: false,
+        });
+        outage.retrying = true;
+        outage.refused += refused;
+        outage.lost += drop_oldest(&mut self.events);
+        outage.why = why;
+        if !first {
+            outage.pause = (outage.pause * 2).min(RETRY_MAX);
+        }
+        let pause = outage.pause;
+        context.run_later(pause, |actor, context| {
+            guarded(actor, context, |actor, context| {
+                if let Some(outage) = &mut actor.outage {
+                    outage.retrying = false;
+                }
+                actor.commit(context);
+            });
+        });
+    }
+
+    /// The database takes records again: the history says what it lacks.
+    fn recovered(&mut self, outage: &Outage) {
+        let world = self.guard.world();
+        let lasted = world.ports.clock.mono().since(outage.began);
+        info!(world.log, "storage available again";
+            "after_s" => lasted.as_secs_f64(), "events_lost" => outage.lost,
+            "messages_refused" => outage.refused);
+        let reason = format!(
+            "the database could not be written for {:.1} s since {} ({}): {} messages were refused, {} events are lost",
+            lasted.as_secs_f64(),
+            outage.since.rfc3339(),
+            outage.why,
+            outage.refused,
+            outage.lost,
+        );
+        self.events.push(NewEvent {
+            time: world.ports.clock.wall(),
+            service: crate::internal::name(Subject::Archive),
+            change: Change {
+                kind: EventKind::Supervisor,
+                from: Some("unavailable"),
+                to: Some("gap"),
+                reason,
+                level: Level::Warning,
+            },
+        });
+        // Bounded: one per change.
+        world.supervisor.tell(Storage(Ok(())));
+    }
+
+    fn pulse(&mut self, context: &mut Context<Self>) {
+        // Bounded: one each ten seconds.
+        self.guard
+            .world()
+            .supervisor
+            .tell(SelfPulse(Subject::Archive));
+        context.run_later(PULSE, |actor, context| {
+            guarded(actor, context, Self::pulse);
+        });
+    }
+}
+
+/// Cuts the queue to its bound; how many went.
+fn drop_oldest(events: &mut Vec<NewEvent>) -> u64 {
+    let excess = events.len().saturating_sub(MAX_EVENTS);
+    events.drain(..excess);
+    excess as u64
+}
+
+/// Uses the store on a blocking thread. A store that panics has failed; it is used again, for
+/// its transaction was dropped, that is, rolled back.
+fn on_store<R>(
+    store: &Mutex<Box<dyn Store>>,
+    use_it: impl FnOnce(&mut dyn Store) -> Result<R, StoreError>,
+) -> Result<R, StoreError> {
+    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    catch_unwind(AssertUnwindSafe(|| use_it(&mut **store))).unwrap_or_else(|payload| {
+        let text = text_of(&*payload);
+        Err(StoreError::Unavailable(format!(
+            "its code panicked: {text}"
+        )))
+    })
+}
+
+impl Actor for Archive {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        guarded_start(self, context, Self::pulse);
+    }
+}
+
+impl Guarded for Archive {
+    fn guard(&self) -> &Guard {
+        &self.guard
+    }
+}
+
+impl Handler<Record> for Archive {
+    type Result = ();
+
+    fn handle(&mut self, record: Record, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| actor.take(record, context));
+    }
+}
+
+impl Handler<Committed> for Archive {
+    type Result = ();
+
+    fn handle(&mut self, done: Committed, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| {
+            actor.committed(done, context);
+        });
+    }
+}
+
+impl Handler<Load> for Archive {
+    type Result = ResponseFuture<Loaded>;
+
+    fn handle(&mut self, _: Load, context: &mut Self::Context) -> Self::Result {
+        guarded(self, context, |actor, _| {
+            let (asker, answer) = oneshot::channel();
+            if actor.in_flight.is_some() {
+                actor.loads.push(asker);
+            } else {
+                actor.load(asker);
+            }
+            Box::pin(async { answer.await.unwrap_or(Err(StoreError::NoArchive)) })
+        })
+    }
+}
+
+impl Handler<GetEvents> for Archive {
+    type Result = ResponseFuture<Result<Vec<EventRow>, StoreError>>;
+
+    fn handle(&mut self, GetEvents(query): GetEvents, _: &mut Self::Context) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        let readers = Arc::clone(&self.readers);
+        Box::pin(async move {
+            // Both awaits may be cancelled: a reader who went away gives its place back.
+            let _place = readers.acquire().await.map_err(|_| StoreError::NoArchive)?;
+            actix_rt::task::spawn_blocking(move || on_store(&store, |store| store.events(&query)))
+                .await
+                .map_err(|_| StoreError::NoArchive)?
+        })
+    }
+}

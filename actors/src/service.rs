@@ -1,0 +1,484 @@
+//! The actor of one watched service: its ears and hands.
+//!
+//! It hears the signs of life, in order: plain pulses through the slot of its [`Door`],
+//! everything else as messages, and passes them to the supervisor with the generation they
+//! belong to. It holds the process and does to it what the supervisor's `Poke` says. It
+//! decides nothing.
+//!
+//! ```text
+//!              adopt                     Poke::Start            Started
+//!   (built) ──────────▶ nothing ──────────────────▶ starting ──────────▶ living
+//!                │         ▲                            │ StartFailed      │ Exited
+//!                │         └────────────────────────────┘                  ▼
+//!                └──────▶ living, ended or orphaned ◀───────────────── ended, perhaps
+//!                                                                      with others left
+//! ```
+//!
+//! Before it handles any message it drains the slot, so that a pulse which came before an exit
+//! or an error is told before it. Its state is a copy of what the process adapter said: if the
+//! supervisor is rebuilt it is announced again, if this actor is rebuilt it adopts again.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use supervisor_core::event::{Event, Exit, Generation, StartFailure, StartFault};
+use supervisor_core::time::Mono;
+
+use crate::door::{Door, MAILBOX};
+use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
+use crate::handle::Inform;
+use crate::messages::{
+    Ack, Announce, Announced, Beat, Found, Happened, Informed, Poke, Pulse, Report,
+};
+use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
+use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
+
+/// The actor. Lean: there is one for each watched service, and most have no process.
+pub(crate) struct Service {
+    guard: Guard,
+    door: Arc<Door>,
+    spec: Rc<ServiceSpec>,
+    /// Whose signs of life come in now.
+    generation: Generation,
+    /// Only where we run its process.
+    hands: Option<Box<Hands>>,
+}
+
+/// What holds the process.
+struct Hands {
+    spec: Arc<ProcessSpec>,
+    process: Option<Box<dyn Process>>,
+    held: Held,
+    /// The number of the sink that speaks of the present process.
+    sink: u32,
+    /// The supervisor wants to hear what lives, as soon as the start under way has ended.
+    announce: bool,
+}
+
+/// What the adapter said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    Starting,
+    Living { pid: i32 },
+    Ended { exit: Exit, left: bool },
+    Orphaned,
+}
+
+impl Service {
+    pub(crate) fn new(guard: Guard, door: Arc<Door>, spec: Rc<ServiceSpec>) -> Self {
+        let hands = spec.process.as_ref().map(|process| {
+            Box::new(Hands {
+                spec: Arc::clone(process),
+                process: None,
+                held: Held::Nothing,
+                sink: 0,
+                announce: false,
+            })
+        });
+        Self {
+            guard,
+            door,
+            spec,
+            generation: Generation(0),
+            hands,
+        }
+    }
+
+    /// Tells of the pulses that wait.
+    fn drain(&self) {
+        let Some(folded) = self.door.slot.take() else {
+            return;
+        };
+        self.door.under_way.store(true, Ordering::Relaxed);
+        // Bounded: plain pulses wait in the slot while one message is under way (see `Beat`),
+        // and what else drains the slot is bounded itself.
+        let told = self.guard.world().supervisor.tell(Pulse {
+            service: self.door.id,
+            generation: self.generation,
+            count: folded.count,
+            first: folded.first,
+            last: folded.last,
+        });
+        if !told {
+            // The supervisor is being rebuilt. It asks everybody when it stands again.
+            self.door.under_way.store(false, Ordering::Relaxed);
+            self.door.slot.add(folded);
+        }
+    }
+
+    fn report(&self, event: Event, at: Mono, ack: Option<Ack>) {
+        // Bounded: what carries an acknowledgement by the places of its door, what a process
+        // says by its life. Lost only if the supervisor is being rebuilt: then it asks for
+        // what lives, and a client is told that nobody answered.
+        self.guard.world().supervisor.tell(Report {
+            service: self.door.id,
+            event,
+            at,
+            ack,
+        });
+    }
+
+    fn now(&self) -> Mono {
+        self.guard.world().ports.clock.mono()
+    }
+
+    // --- the process ---
+
+    /// A place where the adapter tells what happens to the process of now. What an older one
+    /// still says is told apart by its number.
+    fn sink(&mut self) -> ProcessSink {
+        let number = self.guard.world().next_sink();
+        if let Some(hands) = &mut self.hands {
+            hands.sink = number;
+        }
+        let door = Arc::clone(&self.door);
+        let clock = Arc::clone(&self.guard.world().ports.clock);
+        Rc::new(move |event| {
+            // Bounded: a life has a handful of events. If this actor is being rebuilt they are
+            // lost, and the new one adopts what there is.
+            door.address.tell(Happened {
+                sink: number,
+                event,
+                at: clock.mono(),
+            });
+        })
+    }
+
+    /// Looks for what an earlier supervisor, or the actor before this one, left running. No
+    /// message is handled before that is known.
+    fn adopt(&mut self, context: &mut Context<Self>) {
+        let Some(hands) = &self.hands else { return };
+        let process = Arc::clone(&hands.spec);
+        let sink = self.sink();
+        let processes = Rc::clone(&self.guard.world().ports.processes);
+        let name = self.spec.name.clone();
+        let search = async move { processes.adopt(&name, &process, sink).await };
+        // Polled again after a panic, a future panics again, while it is dropped: the panic is
+        // caught here and goes on inside `guarded`.
+        let search = AssertUnwindSafe(search).catch_unwind().into_actor(self);
+        context.wait(search.map(|found, actor, context| {
+            guarded(actor, context, |actor, _| match found {
+                Ok(found) => actor.adopted(found),
+                Err(payload) => std::panic::resume_unwind(payload),
+            });
+        }));
+    }
+
+    fn adopted(&mut self, adoption: Option<Adoption>) {
+        let Some(hands) = &mut self.hands else { return };
+        (self.generation, hands.held, hands.process) = match adoption {
+            None => (self.generation, Held::Nothing, None),
+            Some(Adoption::Living {
+                generation,
+                pid,
+                process,
+            }) => (generation, Held::Living { pid }, Some(process)),
+            Some(Adoption::Remains {
+                generation,
+                exit,
+                process,
+            }) => (generation, Held::Ended { exit, left: true }, Some(process)),
+            Some(Adoption::Ended { generation, exit }) => {
+                (generation, Held::Ended { exit, left: false }, None)
+            }
+            Some(Adoption::ShimLost {
+                generation,
+                process,
+            }) => (generation, Held::Orphaned, Some(process)),
+        };
+        self.announce();
+        self.drain();
+    }
+
+    /// Tells the supervisor what lives; during a start, when it has ended.
+    fn announce(&mut self) {
+        let Some(hands) = &mut self.hands else { return };
+        let generation = self.generation;
+        let found = match &hands.held {
+            Held::Nothing => Found::Nothing,
+            Held::Starting => {
+                hands.announce = true;
+                return;
+            }
+            Held::Living { pid } => Found::Living {
+                generation,
+                pid: *pid,
+            },
+            Held::Ended { exit, left } => Found::Ended {
+                generation,
+                exit: exit.clone(),
+                left: *left,
+            },
+            Held::Orphaned => Found::ShimLost { generation },
+        };
+        hands.announce = false;
+        // Bounded: one per rebuild of an actor.
+        self.guard.world().supervisor.tell(Announced {
+            service: self.door.id,
+            found,
+            at: self.now(),
+        });
+    }
+
+    fn start(&mut self, generation: Generation) {
+        let at = self.now();
+        let Some(hands) = &self.hands else { return };
+        if hands.process.is_some() {
+            // The supervisor never asks for this; two of one service would be worse than none.
+            let failure = StartFailure {
+                fault: StartFault::Other,
+                detail: format!("generation {} still lives", self.generation),
+            };
+            self.report(
+                Event::StartFailed {
+                    generation,
+                    failure,
+                },
+                at,
+                None,
+            );
+            return;
+        }
+        self.generation = generation;
+        let launch = Launch {
+            name: self.spec.name.clone(),
+            generation,
+            process: Arc::clone(&hands.spec),
+        };
+        let sink = self.sink();
+        let process = self.guard.world().ports.processes.launch(launch, sink);
+        if let Some(hands) = &mut self.hands {
+            hands.process = Some(process);
+            hands.held = Held::Starting;
+        }
+    }
+
+    fn stop(&mut self, generation: Generation) {
+        let process = self.hands.as_ref().and_then(|hands| hands.process.as_ref());
+        match process {
+            Some(process) if generation == self.generation => process.stop(),
+            Some(_) | None => self.report(Event::Gone { generation }, self.now(), None),
+        }
+    }
+
+    fn happened(&mut self, event: ProcessEvent, at: Mono) {
+        let Some(hands) = &mut self.hands else { return };
+        let generation = self.generation;
+        let event = match event {
+            ProcessEvent::Started { pid } => {
+                hands.held = Held::Living { pid };
+                Event::Started { generation, pid }
+            }
+            ProcessEvent::StartFailed(failure) => {
+                hands.held = Held::Nothing;
+                hands.process = None;
+                Event::StartFailed {
+                    generation,
+                    failure,
+                }
+            }
+            ProcessEvent::Exited { exit, left } => {
+                hands.held = Held::Ended {
+                    exit: exit.clone(),
+                    left,
+                };
+                if !left {
+                    hands.process = None;
+                }
+                Event::Exited {
+                    generation,
+                    exit,
+                    left,
+                }
+            }
+            ProcessEvent::Gone => {
+                hands.process = None;
+                match &mut hands.held {
+                    Held::Ended { left, .. } => *left = false,
+                    held @ (Held::Nothing
+                    | Held::Starting
+                    | Held::Living { .. }
+                    | Held::Orphaned) => *held = Held::Nothing,
+                }
+                Event::Gone { generation }
+            }
+            ProcessEvent::Blocked(by) => Event::Blocked { generation, by },
+            ProcessEvent::ShimLost => {
+                hands.held = Held::Orphaned;
+                Event::ShimLost { generation }
+            }
+        };
+        if hands.announce {
+            self.announce();
+        }
+        self.report(event, at, None);
+    }
+
+    // --- errands ---
+
+    fn nudge(&self) {
+        match &self.spec.nudge {
+            None => self.nudged(Err("no nudge is configured".to_owned())),
+            Some(Nudge::Signal(signal)) => {
+                let process = self.hands.as_ref().and_then(|hands| hands.process.as_ref());
+                self.nudged(match process {
+                    Some(process) => process.signal(*signal),
+                    None => Err("there is no process to signal".to_owned()),
+                });
+            }
+            Some(nudge @ (Nudge::Exec(_) | Nudge::Http(..) | Nudge::Tmux(..))) => {
+                let errand = self.guard.world().ports.errands.nudge(nudge);
+                self.run(errand, |failed| Event::NudgeDone { failed });
+            }
+        }
+    }
+
+    fn nudged(&self, result: Result<(), String>) {
+        let failed = result.err();
+        self.report(Event::NudgeDone { failed }, self.now(), None);
+    }
+
+    fn restart_command(&self) {
+        match &self.spec.restart_command {
+            None => {
+                let failed = Some("no restart command is configured".to_owned());
+                self.report(Event::RestartCommandDone { failed }, self.now(), None);
+            }
+            Some(command) => {
+                let errand = self.guard.world().ports.errands.run(command);
+                self.run(errand, |failed| Event::RestartCommandDone { failed });
+            }
+        }
+    }
+
+    /// Runs an errand beside this actor, which goes on listening, and reports how it ended.
+    fn run(
+        &self,
+        errand: LocalBoxFuture<'static, Result<(), String>>,
+        done: impl FnOnce(Option<String>) -> Event + 'static,
+    ) {
+        let world = Rc::clone(self.guard.world());
+        let service = self.door.id;
+        actix_rt::spawn(async move {
+            let result = AssertUnwindSafe(errand).catch_unwind().await;
+            let failed = match result {
+                Ok(result) => result.err(),
+                Err(payload) => Some(format!("its code panicked: {}", text_of(&*payload))),
+            };
+            // Bounded: the supervisor has one errand of a service under way at a time.
+            world.supervisor.tell(Report {
+                service,
+                event: done(failed),
+                at: world.ports.clock.mono(),
+                ack: None,
+            });
+        });
+    }
+}
+
+impl Actor for Service {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        guarded_start(self, context, |actor, context| {
+            context.set_mailbox_capacity(MAILBOX);
+            if actor.hands.is_some() {
+                actor.adopt(context);
+            } else {
+                actor.drain();
+            }
+        });
+    }
+}
+
+impl Guarded for Service {
+    fn guard(&self) -> &Guard {
+        &self.guard
+    }
+}
+
+impl Handler<Beat> for Service {
+    type Result = ();
+
+    fn handle(&mut self, _: Beat, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            // While one pulse is on its way to the supervisor the others stay where they fold;
+            // the supervisor asks for them when it has read that one.
+            if !actor.door.under_way.load(Ordering::Relaxed) {
+                actor.drain();
+            }
+        });
+    }
+}
+
+impl Handler<Informed> for Service {
+    type Result = ();
+
+    fn handle(&mut self, message: Informed, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.drain();
+            let generation = actor.generation;
+            let event = match message.inform {
+                Inform::Note(note) => Event::Pulse {
+                    generation,
+                    count: 1,
+                    note: Some(Box::new(note)),
+                },
+                Inform::Error { message, critical } => Event::Error {
+                    generation,
+                    message,
+                    critical,
+                },
+            };
+            actor.report(event, message.at, Some(message.ack));
+        });
+    }
+}
+
+impl Handler<Happened> for Service {
+    type Result = ();
+
+    fn handle(&mut self, message: Happened, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.drain();
+            let present = actor.hands.as_ref().map(|hands| hands.sink);
+            if present == Some(message.sink) {
+                actor.happened(message.event, message.at);
+            }
+        });
+    }
+}
+
+impl Handler<Poke> for Service {
+    type Result = ();
+
+    fn handle(&mut self, poke: Poke, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.drain();
+            match poke {
+                Poke::Nudge => actor.nudge(),
+                Poke::Start(generation) => actor.start(generation),
+                Poke::Stop(generation) => actor.stop(generation),
+                Poke::RestartCommand => actor.restart_command(),
+            }
+        });
+    }
+}
+
+impl Handler<Announce> for Service {
+    type Result = ();
+
+    fn handle(&mut self, _: Announce, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.announce();
+            actor.drain();
+        });
+    }
+}

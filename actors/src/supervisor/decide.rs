@@ -1,0 +1,331 @@
+//! Events to machines, actions to actors.
+
+use super::*;
+
+use supervisor_core::Freshness;
+use supervisor_core::event::{Action, Change, Generation};
+use supervisor_core::service::Now;
+use supervisor_core::view::StateWord;
+
+use crate::messages::Poke;
+
+impl Supervisor {
+    /// A plain pulse, or several folded: for a service that is well, a store.
+    pub(super) fn pulsed(&mut self, pulse: Pulse, context: &mut Context<Self>) {
+        self.glance(pulse.last, context);
+        let at = self.moment(pulse.last);
+        let id = pulse.service.0;
+        let Some(entry) = self.entries.get_mut(id as usize) else {
+            return;
+        };
+        entry.door.under_way.store(false, Ordering::Relaxed);
+        let more = !entry.door.slot.is_empty();
+        let generation = entry.generation_of(pulse.generation);
+        if entry.service.pulse(generation, pulse.count, at) {
+            if !entry.dirty {
+                entry.dirty = true;
+                self.dirty.push(id);
+            }
+        } else {
+            let event = Event::Pulse {
+                generation,
+                count: pulse.count,
+                note: None,
+            };
+            self.happen(id, event, at);
+            self.finish(context);
+        }
+        if more && let Some(entry) = self.entries.get(id as usize) {
+            entry.door.beat();
+        }
+    }
+
+    /// Anything else that happened to a service.
+    pub(super) fn reported(&mut self, report: Report) {
+        let id = report.service.0;
+        let Some(entry) = self.entries.get(id as usize) else {
+            return;
+        };
+        let mut event = report.event;
+        if let Event::Pulse { generation, .. } | Event::Error { generation, .. } = &mut event {
+            *generation = entry.generation_of(*generation);
+        }
+        self.happen(id, event, self.moment(report.at));
+        if let Some(ack) = report.ack {
+            self.outbox.acks.push(ack);
+            self.urgent.push(id);
+        }
+    }
+
+    /// An event, and all that follows from it.
+    pub(super) fn happen(&mut self, id: u32, event: Event, at: Moment) {
+        self.decide(id, event, at);
+        self.follow();
+    }
+
+    /// The events that followed from events.
+    pub(super) fn follow(&mut self) {
+        while let Some((id, event)) = self.queue.pop_front() {
+            let now = self.now();
+            self.decide(id, event, now);
+        }
+    }
+
+    /// The end of a message: restarts are granted, what is to be recorded goes off, and the
+    /// timer is armed for what has come closer.
+    pub(super) fn finish(&mut self, context: &mut Context<Self>) {
+        self.release_brake();
+        self.send();
+        self.hasten(context);
+    }
+
+    pub(super) fn now_for_core(&mut self) -> Now {
+        let at = self.now();
+        self.around(at)
+    }
+
+    fn around(&self, at: Moment) -> Now {
+        Now {
+            at,
+            amnesty: self.attention.amnesty(),
+            roll: self.guard.world().ports.dice.roll(),
+        }
+    }
+
+    fn decide(&mut self, id: u32, event: Event, at: Moment) {
+        let now = self.around(at);
+        let Some(entry) = self.entries.get_mut(id as usize) else {
+            return;
+        };
+        let (level, down) = (entry.service.level(), entry.service.is_down());
+        let actions = entry.service.on(event, &now);
+        let reached = entry.service.level();
+        let went_down = !down && entry.service.is_down();
+        entry.leaving &= !went_down;
+        self.wheel.arm(id, entry.service.deadline(now.amnesty));
+        if reached != level {
+            let spec = Rc::clone(&entry.spec);
+            self.tally_of(&spec)
+                .shift(level, reached, spec.policy.critical);
+        }
+        self.mark_dirty(id);
+        for action in actions {
+            self.carry_out(id, action, at);
+        }
+        self.calm(id);
+        self.notice_readiness(id);
+        if went_down {
+            self.notice_down(id);
+        }
+    }
+
+    fn carry_out(&mut self, id: u32, action: Action, at: Moment) {
+        let poke = match action {
+            Action::Start { .. } if self.closing.is_some() => {
+                // It ended while it waited for its turn to be stopped. Nothing is started any
+                // more, and the machine hears so.
+                let why = Event::SHUTDOWN.to_owned();
+                self.queue.push_back((id, Event::Stop { why }));
+                return;
+            }
+            Action::Start { generation } => Poke::Start(generation),
+            Action::Stop { generation } => Poke::Stop(generation),
+            Action::Nudge => Poke::Nudge,
+            Action::RestartCommand => Poke::RestartCommand,
+            Action::AskRestart => {
+                self.brake.ask(id);
+                return;
+            }
+            Action::Tell(change) => {
+                self.weigh(id, &change, at);
+                self.tell(id, change, at);
+                return;
+            }
+        };
+        if let Some(entry) = self.entries.get(id as usize) {
+            // Bounded: a machine has one thing under way at a time. If the service's actor is
+            // being rebuilt it says then what lives, and what is missing is done again.
+            entry.door.address.tell(poke);
+        }
+    }
+
+    // --- the storm brake ---
+
+    /// A service that has just become very stale may be one of many.
+    fn weigh(&mut self, id: u32, change: &Change, at: Moment) {
+        if change.kind != EventKind::Level || change.level != Level::Critical {
+            return;
+        }
+        let now = self.around(at);
+        let Some(entry) = self.entries.get(id as usize) else {
+            return;
+        };
+        let stale = entry.view(&now).freshness == Some(Freshness::VeryStale);
+        if !stale || !self.counts_for_storms(id) {
+            return;
+        }
+        let watched = (0..self.entries.len() as u32)
+            .filter(|other| self.counts_for_storms(*other))
+            .count();
+        if self.brake.very_stale(id, at.time, watched) {
+            let silent = self.brake.count();
+            let log = &self.guard.world().log;
+            error!(log, "storm: most services fell silent at once, restarts go two at a time";
+                "silent" => silent, "watched" => watched);
+            let reason = format!(
+                "{silent} of {watched} services fell silent within 10 s: restarts go two at a time"
+            );
+            self.tell_of_us(Subject::Supervisor, reason, Level::Critical);
+        }
+    }
+
+    /// Whether a service's silence says something about the whole: not that of our own, of one
+    /// that nobody judges now, or of one whose dependency is down.
+    fn counts_for_storms(&self, id: u32) -> bool {
+        let ready = |need: &u32| {
+            self.entries
+                .get(*need as usize)
+                .is_some_and(|one| one.ready)
+        };
+        self.entries.get(id as usize).is_some_and(|entry| {
+            let watched = match entry.service.state() {
+                StateWord::Running | StateWord::External | StateWord::Starting => true,
+                StateWord::Stopping
+                | StateWord::Stopped
+                | StateWord::Backoff
+                | StateWord::Quarantined
+                | StateWord::Paused
+                | StateWord::Exited => false,
+            };
+            watched
+                && !entry.spec.name.is_internal()
+                && self.graph.dependencies_of(id).iter().all(ready)
+        })
+    }
+
+    /// One that is well again, or that nobody wants restarted any more, holds up no other.
+    fn calm(&mut self, id: u32) {
+        let settled = self.entries.get(id as usize).is_some_and(|entry| {
+            let level = entry.service.level();
+            matches!(
+                entry.service.state(),
+                StateWord::Stopped | StateWord::Paused | StateWord::Quarantined | StateWord::Exited
+            ) || level == Level::Healthy
+        });
+        if settled {
+            self.brake.settled(id);
+        }
+    }
+
+    /// Lets those restart whose turn it is.
+    pub(super) fn release_brake(&mut self) {
+        loop {
+            let now = self.now();
+            if self.brake.next() > now.time {
+                return;
+            }
+            let mut granted = Vec::new();
+            if self.brake.poll(now.time, &mut granted) {
+                let log = &self.guard.world().log;
+                slog::info!(log, "storm over, restarts go unhindered");
+                let reason = "the storm is over".to_owned();
+                self.tell_of_us(Subject::Supervisor, reason, Level::Healthy);
+            }
+            if granted.is_empty() {
+                return;
+            }
+            for id in granted {
+                self.happen(id, Event::RestartGranted, now);
+            }
+        }
+    }
+
+    // --- our own actors ---
+
+    /// An actor panicked and stands again: that is an error of it and a restart.
+    pub(super) fn rebuilt(&mut self, rebuilt: &Rebuilt) {
+        let now = self.now();
+        let subject = internal::shown_as(rebuilt.subject);
+        if let Some(&id) = self.internal.get(&subject) {
+            let entry = &mut self.entries[id as usize];
+            entry.rebuilt += 1;
+            let event = Event::Error {
+                generation: entry.service.generation(),
+                message: format!(
+                    "{} panicked and was rebuilt: {}",
+                    self.guard.world().label(rebuilt.subject),
+                    rebuilt.text
+                ),
+                critical: false,
+            };
+            self.happen(id, event, now);
+        }
+        match rebuilt.subject {
+            Subject::Service(ServiceId(id)) => {
+                if let Some(entry) = self.entries.get_mut(id as usize)
+                    && entry.spec.process.is_some()
+                    && std::mem::replace(&mut entry.announced, false)
+                {
+                    self.unannounced += 1;
+                }
+                // It stands: that is the sign of life that its kind gives.
+                self.pulse_of(subject, now);
+            }
+            // What it had not written is gone with it.
+            Subject::Archive => self.mark_all_dirty(),
+            Subject::Supervisor | Subject::Deacon | Subject::Guardian => {}
+        }
+    }
+
+    pub(super) fn tally_of(&mut self, spec: &ServiceSpec) -> &mut Tally {
+        if spec.name.is_internal() {
+            &mut self.own_tally
+        } else {
+            &mut self.tally
+        }
+    }
+
+    /// The worst that counts. That our own actors are well says nothing about the services.
+    pub(super) fn overall(&self) -> Level {
+        let own = self.own_tally.overall();
+        if own > Level::Healthy {
+            own.max(self.tally.overall())
+        } else {
+            self.tally.overall()
+        }
+    }
+}
+
+impl Entry {
+    /// Whose life a sign of life belongs to. The actor knows it for what it runs itself.
+    fn generation_of(&self, told: Generation) -> Generation {
+        if self.spec.process.is_some() {
+            told
+        } else {
+            self.service.generation()
+        }
+    }
+
+    /// Whether those who need it may run: not beside one that is about to be stopped.
+    pub(super) fn is_ready(&self) -> bool {
+        self.service.is_ready() && !self.leaving
+    }
+
+    /// Whether nothing of it runs and nothing will by itself.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(
+            self.service.state(),
+            StateWord::Stopped | StateWord::Exited | StateWord::Quarantined
+        )
+    }
+
+    /// As the API shows it. Each rebuild of the actor behind it is a restart, too.
+    pub(super) fn view(&self, now: &Now) -> View {
+        let spec = &self.spec;
+        let mut view = self
+            .service
+            .view(&spec.name, now, &spec.tags, &spec.depends_on);
+        view.restarts += u64::from(self.rebuilt);
+        view
+    }
+}

@@ -1,0 +1,367 @@
+//! Starting and stopping in the order of dependencies; control; shutdown.
+//!
+//! A service is stopped as soon as nothing that needs it runs: what is to happen to it stands
+//! in `stopping` until then. Its dependants are told that what they need is leaving and are
+//! restarted, so they stop, stay wanted, and start when what they need is ready again.
+
+use super::*;
+
+use supervisor_core::policy::Watch as Watching;
+use supervisor_core::view::StateWord;
+
+use crate::messages::{Ack, Poke};
+
+impl Supervisor {
+    // --- what comes up ---
+
+    /// A service that has just been put into the table: it hears what it waits for, and its
+    /// actor says what lives of it.
+    pub(super) fn introduce(&mut self, id: u32) {
+        self.tell_missing(id);
+        let Some(entry) = self.entries.get(id as usize) else {
+            return;
+        };
+        if entry.spec.name.is_internal() {
+            self.queue.push_back((id, Event::Begin));
+            return;
+        }
+        if entry.door.address.is_connected() {
+            // Bounded: one per rebuild of this actor.
+            entry.door.address.tell(Announce);
+        } else {
+            let subject = Subject::Service(ServiceId(id));
+            let world = Rc::clone(self.guard.world());
+            world.build(subject);
+        }
+        if self.entries[id as usize].announced {
+            self.begin_one(id);
+        }
+    }
+
+    /// The program begins: what is enabled goes on from what is remembered of it.
+    fn begin_one(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        entry.begun = true;
+        // A disabled one that an operator had started goes on if it lives; what is remembered
+        // as alive and is not found is let go.
+        if entry.spec.enabled || entry.service.state() == StateWord::Stopped {
+            if entry.spec.enabled {
+                self.queue.push_back((id, Event::Begin));
+            }
+        } else if !entry.service.is_down() && !entry.found {
+            let generation = entry.service.generation();
+            let why = Event::SHUTDOWN.to_owned();
+            self.queue.push_back((id, Event::Stop { why }));
+            self.queue.push_back((id, Event::Gone { generation }));
+        }
+    }
+
+    /// A service's actor says what lives of it: at the beginning, after the supervisor was
+    /// rebuilt, or after it was.
+    pub(super) fn announced(&mut self, announced: Announced) {
+        let id = announced.service.0;
+        let at = self.moment(announced.at);
+        let Some(entry) = self.entries.get_mut(id as usize) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.announced, true) {
+            return;
+        }
+        self.unannounced -= 1;
+        let present = entry.service.generation();
+        let stopping = entry.service.state() == StateWord::Stopping;
+        entry.found = announced.found != Found::Nothing;
+        match announced.found {
+            Found::Living { generation, .. }
+                if entry.begun && stopping && generation == present =>
+            {
+                // The order to stop it may have died with its actor.
+                entry.door.address.tell(Poke::Stop(generation));
+            }
+            Found::Nothing if entry.begun => {
+                let generation = present;
+                self.happen(id, Event::Gone { generation }, at);
+            }
+            Found::Nothing => {}
+            Found::Living { generation, pid } => {
+                self.happen(id, Event::Adopted { generation, pid }, at);
+            }
+            Found::Ended {
+                generation,
+                exit,
+                left,
+            } => {
+                let event = Event::Exited {
+                    generation,
+                    exit,
+                    left,
+                };
+                self.happen(id, event, at);
+            }
+            Found::ShimLost { generation } => {
+                self.happen(id, Event::ShimLost { generation }, at);
+            }
+        }
+        if !self.entries[id as usize].begun {
+            self.begin_one(id);
+            self.follow();
+        }
+        self.ready_if_announced();
+    }
+
+    pub(super) fn ready_if_announced(&self) {
+        if self.unannounced == 0 {
+            let vital = &self.guard.world().vital;
+            vital.ready.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Watches one more.
+    pub(super) fn watch(&mut self, spec: ServiceSpec) -> bool {
+        let world = Rc::clone(self.guard.world());
+        if spec.name.is_internal() {
+            return false;
+        }
+        let Some(id) = world.watch(spec) else {
+            return false;
+        };
+        let Some(watched) = world.watched(id) else {
+            return false;
+        };
+        let id = self.enter(watched, None);
+        match graph_of(&world.watched.borrow()) {
+            Ok(graph) => self.graph = graph,
+            Err(errors) => {
+                for why in errors {
+                    error!(world.log, "dependency left out"; "error" => %why);
+                }
+            }
+        }
+        self.introduce(id);
+        self.follow();
+        true
+    }
+
+    // --- readiness ---
+
+    /// Tells those who need a service when it becomes ready or ceases to be.
+    pub(super) fn notice_readiness(&mut self, id: u32) {
+        let Some(entry) = self.entries.get_mut(id as usize) else {
+            return;
+        };
+        let ready = entry.is_ready();
+        if std::mem::replace(&mut entry.ready, ready) == ready {
+            return;
+        }
+        for dependant in self.graph.direct_dependants_of(id).to_vec() {
+            self.tell_missing(dependant);
+        }
+    }
+
+    /// Tells a service what it needs and does not have.
+    fn tell_missing(&mut self, id: u32) {
+        let needs = self.graph.dependencies_of(id);
+        if needs.is_empty() {
+            return;
+        }
+        let missing: Vec<&str> = needs
+            .iter()
+            .filter_map(|&other| self.entries.get(other as usize))
+            .filter(|other| !other.ready)
+            .map(|other| other.spec.name.as_str())
+            .collect();
+        let ready = missing.is_empty();
+        let missing = missing.join(", ");
+        self.queue
+            .push_back((id, Event::Dependencies { ready, missing }));
+    }
+
+    // --- stopping ---
+
+    /// Something went down: what it needed may be stopped now.
+    pub(super) fn notice_down(&mut self, id: u32) {
+        for need in self.graph.dependencies_of(id).to_vec() {
+            self.stop_if_unneeded(need);
+        }
+        self.close_if_down();
+    }
+
+    /// Stops one that is to be stopped, if nothing that needs it runs.
+    fn stop_if_unneeded(&mut self, id: u32) {
+        let needed = self
+            .graph
+            .direct_dependants_of(id)
+            .iter()
+            .filter_map(|&other| self.entries.get(other as usize))
+            .any(|other| !other.service.is_down());
+        if needed {
+            return;
+        }
+        if let Some(event) = self.stopping.remove(&id) {
+            self.queue.push_back((id, event));
+        }
+    }
+
+    /// Stops or restarts a service, and before it everybody who needs it.
+    fn after_dependants(&mut self, id: u32, event: Event) {
+        let mut leaving = self.graph.dependants_of(id);
+        for &dependant in &leaving {
+            if !self.entries[dependant as usize].service.is_down() {
+                let kind = RestartKind::Dependency;
+                self.stopping.insert(dependant, Event::Restart { kind });
+            }
+        }
+        self.stopping.insert(id, event);
+        leaving.push(id);
+        for &one in &leaving {
+            let entry = &mut self.entries[one as usize];
+            entry.leaving = !entry.service.is_down();
+            self.notice_readiness(one);
+        }
+        // They hear first that they will have to wait, then that they have to go.
+        self.follow();
+        for one in leaving {
+            self.stop_if_unneeded(one);
+        }
+        self.follow();
+    }
+
+    // --- control ---
+
+    pub(super) fn find(&self, name: &supervisor_core::ServiceName) -> Option<u32> {
+        if name.is_internal() {
+            return internal::shown()
+                .find(|subject| internal::name(*subject) == *name)
+                .and_then(|subject| self.internal.get(&subject).copied());
+        }
+        let handle = self.guard.world().directory.get(name.as_str())?;
+        Some(handle.id().0)
+    }
+
+    pub(super) fn control(&mut self, control: &Control) -> Result<View, Denied> {
+        let name = &control.name;
+        let unknown = || Denied::Unknown(name.as_str().to_owned());
+        let id = self.find(name).ok_or_else(unknown)?;
+        if name.is_internal() {
+            return Err(Denied::Internal(name.clone()));
+        }
+        if self.closing.is_some() {
+            return Err(Denied::ShuttingDown);
+        }
+        let now = self.now();
+        let entry = self.entries.get_mut(id as usize).ok_or_else(unknown)?;
+        let external = entry.spec.policy.watch == Watching::External;
+        let event = match control.verb {
+            Verb::Start => {
+                // A disabled one that others run begins to be watched.
+                if external && entry.service.state() == StateWord::External {
+                    return Err(Denied::NotOurs(name.clone()));
+                }
+                self.stopping.remove(&id);
+                entry.leaving = false;
+                Event::Start
+            }
+            Verb::Stop => {
+                if external {
+                    return Err(Denied::NotOurs(name.clone()));
+                }
+                let why = "operator".to_owned();
+                self.after_dependants(id, Event::Stop { why });
+                return Ok(self.view_of(id));
+            }
+            Verb::Restart => {
+                if external && entry.spec.restart_command.is_none() {
+                    return Err(Denied::NotOurs(name.clone()));
+                }
+                let kind = RestartKind::Operator;
+                self.after_dependants(id, Event::Restart { kind });
+                return Ok(self.view_of(id));
+            }
+            Verb::Nudge => {
+                if entry.spec.nudge.is_none() {
+                    return Err(Denied::NoNudge(name.clone()));
+                }
+                Event::Nudge
+            }
+            Verb::Pause(duration) => Event::Pause {
+                until: duration.map(|duration| now.time + duration),
+                why: "operator".to_owned(),
+            },
+            Verb::Resume => Event::Resume,
+            Verb::Clear => Event::Clear,
+        };
+        self.happen(id, event, now);
+        Ok(self.view_of(id))
+    }
+
+    pub(super) fn view_of(&mut self, id: u32) -> View {
+        let now = self.now_for_core();
+        self.entries[id as usize].view(&now)
+    }
+
+    // --- shutdown ---
+
+    pub(super) fn shut_down(&mut self, shutdown: Shutdown, asking: oneshot::Sender<()>) {
+        self.guard.world().closing.set(true);
+        if let Some(closing) = &mut self.closing {
+            closing.asking.push(asking);
+            return;
+        }
+        self.closing = Some(Closing {
+            leave: shutdown.leave,
+            asking: vec![asking],
+        });
+        if !shutdown.leave {
+            let ours = |entry: &Entry| entry.spec.process.is_some() && !entry.is_resting();
+            for (id, entry) in (0..).zip(&self.entries) {
+                if ours(entry) {
+                    let why = Event::SHUTDOWN.to_owned();
+                    self.stopping.insert(id, Event::Stop { why });
+                }
+            }
+            let order: Vec<u32> = self.stopping.keys().copied().collect();
+            for id in order {
+                self.stop_if_unneeded(id);
+            }
+            self.follow();
+        }
+        self.close_if_down();
+    }
+
+    /// Ends a shutdown when nothing runs any more and everything is on record.
+    fn close_if_down(&mut self) {
+        let Some(closing) = &self.closing else { return };
+        let down = self
+            .entries
+            .iter()
+            .all(|entry| entry.spec.process.is_none() || entry.service.is_down());
+        let stopped = down && self.stopping.is_empty() && self.queue.is_empty();
+        if !closing.leave && !stopped {
+            return;
+        }
+        let Some(closing) = &mut self.closing else {
+            return;
+        };
+        let asking = std::mem::take(&mut closing.asking);
+        if asking.is_empty() {
+            return;
+        }
+        let (ack, recorded) = Ack::ours();
+        self.mark_all_dirty();
+        self.write_all();
+        self.outbox.acks.push(ack);
+        self.send();
+        self.leave_mark();
+        let log = self.guard.world().log.clone();
+        actix_rt::spawn(async move {
+            // Whether it could be recorded or not, everything has stopped.
+            if let Ok(Err(why)) = recorded.await {
+                error!(log, "the last state could not be recorded"; "error" => %why);
+            }
+            for asker in asking {
+                // One who asks no longer is told nothing.
+                asker.send(()).ok();
+            }
+        });
+    }
+}

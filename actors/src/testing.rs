@@ -1,0 +1,172 @@
+//! Virtual time and fakes behind the ports, for tests of this crate and of others.
+//!
+//! A [`Stage`] holds the fakes, a universe is started on it: several one after another, for
+//! the fakes live on while a universe dies with its actix system, as children, files and the
+//! database live on when the supervisor is killed.
+//!
+//! ```ignore
+//! #[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+//! async fn a_hung_service_is_restarted() {
+//!     let stage = Stage::new();
+//!     let universe = stage.start(vec![pulsing("worker", secs(1))]).await;
+//!     stage.machine.hang("worker");
+//!     sleep(secs(7)).await;
+//!     assert_eq!(universe.view("worker").await.generation, 2);
+//! }
+//! ```
+
+mod clock;
+mod machine;
+mod specs;
+mod stores;
+
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_core::ServiceName;
+use supervisor_core::view::View;
+
+use crate::ports::{Clock, EventQuery, EventRow};
+use crate::spec::ServiceSpec;
+use crate::universe::{Setup, Universe};
+use crate::world::Ports;
+
+pub use clock::{FakeClock, FixedDice, PausedSystem};
+pub use machine::{FakeErrands, Machine, Script};
+pub use specs::{alive, external, policy, pulsing};
+pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
+
+/// All fakes of one test.
+#[derive(Clone)]
+pub struct Stage {
+    /// Monotonic and wall clock.
+    pub clock: Arc<FakeClock>,
+    /// The throws of the dice.
+    pub dice: Arc<FixedDice>,
+    /// The fake kernel.
+    pub machine: Machine,
+    /// Nudges and restart commands.
+    pub errands: Rc<FakeErrands>,
+    /// The database.
+    pub store: MemoryStore,
+    /// The mark file.
+    pub marks: Rc<FakeMarks>,
+    /// `deacon/heartbeat.json`.
+    pub deacon: FakeDeaconFile,
+    /// What was logged.
+    pub log: LogLines,
+}
+
+/// A running universe with what tests ask of it.
+pub struct Running {
+    universe: Universe,
+    stage: Stage,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stage {
+    /// Fresh fakes. Inside a [`PausedSystem`].
+    #[must_use]
+    pub fn new() -> Self {
+        let clock = Arc::new(FakeClock::new());
+        Self {
+            machine: Machine::new(Arc::clone(&clock)),
+            clock,
+            dice: Arc::new(FixedDice::default()),
+            errands: Rc::default(),
+            store: MemoryStore::default(),
+            marks: Rc::default(),
+            deacon: FakeDeaconFile::default(),
+            log: LogLines::default(),
+        }
+    }
+
+    /// The fakes as ports.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        Ports {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            dice: Arc::clone(&self.dice) as _,
+            processes: Rc::new(self.machine.clone()),
+            errands: Rc::clone(&self.errands) as _,
+            marks: Rc::clone(&self.marks) as _,
+            store: Box::new(self.store.clone()),
+            deacon: Box::new(self.deacon.clone()),
+        }
+    }
+
+    /// Starts a universe on the present actix system and waits until the first starts are sent
+    /// and done.
+    pub async fn start(&self, specs: Vec<ServiceSpec>) -> Running {
+        self.clock.attach();
+        let universe = Universe::start(Setup {
+            specs,
+            ports: self.ports(),
+            log: self.log.logger(),
+        });
+        self.machine.attach(&universe.directory);
+        while !universe.supervisor.is_ready() {
+            settle().await;
+        }
+        settle().await;
+        Running {
+            universe,
+            stage: self.clone(),
+        }
+    }
+}
+
+impl Deref for Running {
+    type Target = Universe;
+
+    fn deref(&self) -> &Universe {
+        &self.universe
+    }
+}
+
+impl Running {
+    /// A service as the API shows it.
+    ///
+    /// # Panics
+    /// Where there is none, or nobody answers.
+    pub async fn view(&self, name: &str) -> View {
+        let name = ServiceName::new(name).expect("a service's name");
+        let view = self.supervisor.service(&name).await;
+        view.expect("the supervisor answers")
+            .expect("there is such a service")
+    }
+
+    /// All recorded events of a service, oldest first.
+    ///
+    /// # Panics
+    /// Where the archive does not answer.
+    pub async fn events(&self, name: &str) -> Vec<EventRow> {
+        let query = EventQuery {
+            service: Some(name.to_owned()),
+            limit: 100_000,
+            ..EventQuery::default()
+        };
+        self.supervisor.events(query).await.expect("events")
+    }
+
+    /// A plain pulse, now.
+    ///
+    /// # Panics
+    /// Where it is refused.
+    pub fn pulse(&self, name: &str) {
+        let handle = self.directory.get(name).expect("there is such a service");
+        handle.pulse(self.stage.clock.mono()).expect("it is taken");
+    }
+}
+
+/// Lets messages of the present instant run: 1 ms of virtual time.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}

@@ -1,0 +1,103 @@
+//! Services as tests write them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_core::ServiceName;
+use supervisor_core::backoff::{Backoff, Intensity};
+use supervisor_core::level::{After, Profile, Thresholds};
+use supervisor_core::policy::{PokeOn, Policy, Ready, Restart, Watch};
+
+use crate::spec::{ProcessSpec, ServiceSpec};
+
+/// The usual policy with that interval, and a grace of a tenth of it, at least 100 ms.
+///
+/// # Panics
+/// Never: the usual thresholds are valid.
+#[must_use]
+pub fn policy(watch: Watch, interval: Duration) -> Policy {
+    let grace = (interval / 10).max(Duration::from_millis(100));
+    let thresholds = Thresholds::new(interval, grace, After::default(), Profile::Usual)
+        .expect("the usual thresholds");
+    Policy {
+        watch,
+        interval,
+        grace,
+        start_grace: thresholds.critical.max(Duration::from_secs(30)),
+        thresholds,
+        recover_after: 1,
+        alert_on_miss: true,
+        critical: true,
+        on_demand: false,
+        max_busy: Duration::from_secs(30 * 60),
+        restart: Restart::Always,
+        backoff: Backoff::default(),
+        intensity: Intensity::default(),
+        quarantine_for: Duration::from_secs(30 * 60),
+        poke_on: PokeOn {
+            stale: true,
+            probe: true,
+            errors: false,
+        },
+        nudge: false,
+        poke_restarts: true,
+        nudge_wait: interval,
+        ready: match watch {
+            Watch::Alive => Ready::Running,
+            Watch::Pulsing | Watch::External => Ready::Pulse,
+        },
+        stop_timeout: Duration::from_secs(10),
+    }
+}
+
+/// A service that we run and that pulses.
+#[must_use]
+pub fn pulsing(name: &str, interval: Duration) -> ServiceSpec {
+    spec(name, policy(Watch::Pulsing, interval))
+}
+
+/// A service that we run and that pulses by living.
+#[must_use]
+pub fn alive(name: &str) -> ServiceSpec {
+    spec(name, policy(Watch::Alive, Duration::from_secs(30)))
+}
+
+/// A service that others run, or that lives in this process.
+#[must_use]
+pub fn external(name: &str, interval: Duration) -> ServiceSpec {
+    let mut policy = policy(Watch::External, interval);
+    policy.poke_restarts = false;
+    ServiceSpec {
+        process: None,
+        ..spec(name, policy)
+    }
+}
+
+fn spec(name: &str, policy: Policy) -> ServiceSpec {
+    ServiceSpec {
+        name: ServiceName::new(name).expect("a service's name"),
+        enabled: true,
+        process: Some(Arc::new(ProcessSpec {
+            command: vec![name.to_owned()],
+            cwd: PathBuf::from("/"),
+            env: Vec::new(),
+            pass_env: Vec::new(),
+            user: None,
+            group: None,
+            umask: None,
+            nice: None,
+            limits: Vec::new(),
+            stop_signal: 15,
+            stop_timeout: policy.stop_timeout,
+            watchdog: None,
+            log_max_size: 10_000_000,
+            log_keep: 5,
+        })),
+        policy: Arc::new(policy),
+        nudge: None,
+        restart_command: None,
+        depends_on: Vec::new(),
+        tags: Vec::new(),
+    }
+}

@@ -1,0 +1,117 @@
+//! A universe: all actors over one set of ports. The only place where they are wired.
+//!
+//! Two of them side by side share nothing, not even by accident: there are no globals.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::Actor;
+use slog::Logger;
+
+use crate::archive::Archive;
+use crate::deacon::Deacon;
+use crate::door::Door;
+use crate::guardian::{Guard, Guardian, Subject};
+use crate::handle::{Directory, SupervisorHandle};
+use crate::internal;
+use crate::messages::ServiceId;
+use crate::service::Service;
+use crate::spec::ServiceSpec;
+use crate::supervisor::Supervisor;
+use crate::world::{Ports, Watched, World};
+
+/// What a universe is made of.
+pub struct Setup {
+    /// What is watched. Names are unique, and what services depend on exists and goes in no
+    /// circle: the configuration has checked it. What is wrong all the same is logged and
+    /// left out.
+    pub specs: Vec<ServiceSpec>,
+    /// The world outside.
+    pub ports: Ports,
+    /// Where everything is logged.
+    pub log: Logger,
+}
+
+/// Running actors and the handles to them.
+pub struct Universe {
+    /// The watched services, for signs of life.
+    pub directory: Directory,
+    /// The supervisor, to ask and to command.
+    pub supervisor: SupervisorHandle,
+}
+
+impl Universe {
+    /// Starts all actors on the present thread, which runs an actix system.
+    ///
+    /// The first starts are sent once memory is loaded and each service has looked for what
+    /// still lives of it; [`SupervisorHandle::is_ready`] says when.
+    #[must_use]
+    pub fn start(setup: Setup) -> Self {
+        let world = World::new(setup.ports, setup.log);
+        for spec in setup.specs.into_iter().chain(internal::specs()) {
+            world.watch(spec);
+        }
+        for subject in [
+            Subject::Guardian,
+            Subject::Archive,
+            Subject::Deacon,
+            Subject::Supervisor,
+        ] {
+            world.build(subject);
+        }
+        Self {
+            directory: world.directory.clone(),
+            supervisor: SupervisorHandle::new(
+                world.supervisor.clone(),
+                world.archive.clone(),
+                Arc::clone(&world.vital),
+            ),
+        }
+    }
+}
+
+impl World {
+    /// Takes a service into the list; `None` if its name is taken. Its actor is built by the
+    /// supervisor, when it is ready to hear from it.
+    pub(crate) fn watch(&self, spec: ServiceSpec) -> Option<ServiceId> {
+        let mut watched = self.watched.borrow_mut();
+        let internal = spec.name.is_internal();
+        let taken = if internal {
+            // Nobody outside pulses for our own actors, so they are in no directory.
+            watched.iter().any(|other| other.spec.name == spec.name)
+        } else {
+            self.directory.get(spec.name.as_str()).is_some()
+        };
+        if taken {
+            return None;
+        }
+        let id = ServiceId(u32::try_from(watched.len()).ok()?);
+        let refused = Arc::clone(&self.vital.refused);
+        let door = Arc::new(Door::new(spec.name.clone(), id, refused));
+        if !internal {
+            self.directory.insert(&door);
+        }
+        watched.push(Watched {
+            spec: Rc::new(spec),
+            door,
+        });
+        Some(id)
+    }
+
+    /// Builds an actor, for the first time or after its death, and lets its link point to it.
+    pub(crate) fn build(self: &Rc<Self>, subject: Subject) {
+        let guard = Guard::new(Rc::clone(self), subject);
+        match subject {
+            Subject::Guardian => self.guardian.set(Guardian::new(guard).start()),
+            Subject::Archive => self.archive.set(Archive::new(guard).start()),
+            Subject::Deacon => self.deacon.set(Deacon::new(guard).start()),
+            Subject::Supervisor => self.supervisor.set(Supervisor::new(guard).start()),
+            Subject::Service(id) => {
+                if let Some(Watched { spec, door }) = self.watched(id) {
+                    let service = Service::new(guard, Arc::clone(&door), spec);
+                    door.address.set(service.start());
+                }
+            }
+        }
+    }
+}

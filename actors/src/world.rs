@@ -1,0 +1,164 @@
+//! What the actors of one universe share: the ports, each other's links, and what must
+//! outlive any one of them. There is one for each universe and none besides.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use slog::Logger;
+
+use supervisor_core::Timestamp;
+
+use crate::archive::Archive;
+use crate::deacon::Deacon;
+use crate::door::Door;
+use crate::guardian::{Death, Guardian, Subject};
+use crate::handle::{Directory, Vital};
+use crate::link::Link;
+use crate::messages::{Deaths, ServiceId};
+use crate::ports::{Clock, DeaconFile, Dice, Errands, Marks, Processes, Store};
+use crate::spec::ServiceSpec;
+use crate::supervisor::Supervisor;
+
+/// What the actors need of the world outside.
+pub struct Ports {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub dice: Arc<dyn Dice>,
+    /// Starts and finds processes.
+    pub processes: Rc<dyn Processes>,
+    /// Runs nudges and restart commands.
+    pub errands: Rc<dyn Errands>,
+    /// The small files of our own life.
+    pub marks: Rc<dyn Marks>,
+    /// The database.
+    pub store: Box<dyn Store>,
+    /// The heartbeat file.
+    pub deacon: Box<dyn DeaconFile>,
+}
+
+/// The ports that the actors' own thread uses.
+pub(crate) struct Near {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) dice: Arc<dyn Dice>,
+    pub(crate) processes: Rc<dyn Processes>,
+    pub(crate) errands: Rc<dyn Errands>,
+    pub(crate) marks: Rc<dyn Marks>,
+}
+
+/// One watched service: what is known of it whoever lives.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) spec: Rc<ServiceSpec>,
+    pub(crate) door: Arc<Door>,
+}
+
+pub(crate) struct World {
+    pub(crate) ports: Near,
+    /// Blocking: only ever locked on a blocking thread.
+    pub(crate) store: Arc<Mutex<Box<dyn Store>>>,
+    /// Blocking: only ever locked on a blocking thread.
+    pub(crate) deacon_file: Arc<Mutex<Box<dyn DeaconFile>>>,
+    pub(crate) log: Logger,
+    pub(crate) supervisor: Link<Supervisor>,
+    pub(crate) archive: Link<Archive>,
+    pub(crate) deacon: Link<Deacon>,
+    pub(crate) guardian: Link<Guardian>,
+    pub(crate) directory: Directory,
+    pub(crate) vital: Arc<Vital>,
+    /// By [`ServiceId`].
+    pub(crate) watched: RefCell<Vec<Watched>>,
+    /// When this universe began.
+    pub(crate) started_at: Timestamp,
+    /// Whether a shutdown has begun: nothing is started any more.
+    pub(crate) closing: Cell<bool>,
+    sinks: Cell<u32>,
+    /// What the actor that is unwinding just now died of.
+    last_words: RefCell<Option<String>>,
+    deaths: RefCell<Vec<Death>>,
+}
+
+impl World {
+    pub(crate) fn new(ports: Ports, log: Logger) -> Rc<Self> {
+        let started_at = ports.clock.wall();
+        Rc::new(Self {
+            ports: Near {
+                clock: ports.clock,
+                dice: ports.dice,
+                processes: ports.processes,
+                errands: ports.errands,
+                marks: ports.marks,
+            },
+            store: Arc::new(Mutex::new(ports.store)),
+            deacon_file: Arc::new(Mutex::new(ports.deacon)),
+            log,
+            supervisor: Link::new(),
+            archive: Link::new(),
+            deacon: Link::new(),
+            guardian: Link::new(),
+            directory: Directory::default(),
+            vital: Arc::default(),
+            watched: RefCell::default(),
+            started_at,
+            closing: Cell::new(false),
+            sinks: Cell::new(0),
+            last_words: RefCell::default(),
+            deaths: RefCell::default(),
+        })
+    }
+
+    /// What is known of a service; ids are only given out for those in the list.
+    pub(crate) fn watched(&self, id: ServiceId) -> Option<Watched> {
+        self.watched.borrow().get(id.0 as usize).cloned()
+    }
+
+    /// The name of one of our actors, for the log.
+    pub(crate) fn label(&self, subject: Subject) -> String {
+        match subject {
+            Subject::Supervisor => "supervisor".to_owned(),
+            Subject::Archive => "archive".to_owned(),
+            Subject::Deacon => "deacon".to_owned(),
+            Subject::Guardian => "guardian".to_owned(),
+            Subject::Service(id) => match self.watched(id) {
+                Some(watched) => format!("service {}", watched.spec.name),
+                None => format!("service {}", id.0),
+            },
+        }
+    }
+
+    /// A number that no process sink of this universe has had.
+    pub(crate) fn next_sink(&self) -> u32 {
+        self.sinks.set(self.sinks.get().wrapping_add(1));
+        self.sinks.get()
+    }
+
+    pub(crate) fn say_last_words(&self, text: String) {
+        self.last_words.replace(Some(text));
+    }
+
+    pub(crate) fn take_last_words(&self) -> Option<String> {
+        self.last_words.take()
+    }
+
+    /// Has a death dealt with. Called while an actor is being dropped.
+    pub(crate) fn mourn(self: &Rc<Self>, death: Death) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            // The whole system is being dropped.
+            return;
+        }
+        let own = death.subject == Subject::Guardian;
+        self.deaths.borrow_mut().push(death);
+        if own {
+            // Nobody else would do it. The new one begins by looking at the deaths.
+            self.build(Subject::Guardian);
+        } else {
+            // Bounded: one per death, and deaths are limited.
+            self.guardian.tell(Deaths);
+        }
+    }
+
+    pub(crate) fn take_deaths(&self) -> Vec<Death> {
+        self.deaths.take()
+    }
+}

@@ -1,0 +1,99 @@
+//! A service's life through all actors, under virtual time.
+
+use std::time::Duration;
+
+use supervisor_actors::testing::{Script, Stage, alive, external, pulsing, settle};
+use supervisor_core::Level;
+use supervisor_core::view::StateWord;
+use tokio::time::sleep;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn every(interval: Duration) -> Script {
+    Script {
+        pulse_every: Some(interval),
+        ..Script::default()
+    }
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_started_service_that_pulses_is_running_and_healthy() {
+    let stage = Stage::new();
+    stage.machine.script("worker", every(secs(1)));
+    let universe = stage.start(vec![pulsing("worker", secs(1))]).await;
+    sleep(secs(10)).await;
+    let view = universe.view("worker").await;
+    assert_eq!(view.state, StateWord::Running);
+    assert_eq!(view.status, Level::Healthy);
+    assert_eq!(view.generation, 1);
+    assert!(view.pid.is_some());
+    assert_eq!(view.total_pulses, 11, "one at once, one each second");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_hung_service_is_restarted_at_its_deadline() {
+    let stage = Stage::new();
+    stage.machine.script("worker", every(secs(1)));
+    let universe = stage.start(vec![pulsing("worker", secs(1))]).await;
+    sleep(ms(2_500)).await;
+    stage.machine.hang("worker");
+    // The last pulse came at 2 s; critical after 5 intervals and a grace of 100 ms.
+    sleep(ms(4_550)).await;
+    assert_eq!(universe.view("worker").await.status, Level::Degraded);
+    assert_eq!(stage.machine.launches("worker"), 1);
+    sleep(ms(80)).await;
+    assert_eq!(stage.machine.launches("worker"), 2);
+    sleep(secs(1)).await;
+    let view = universe.view("worker").await;
+    assert_eq!((view.status, view.generation), (Level::Healthy, 2));
+    assert_eq!(view.restarts, 1);
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_service_that_pulses_by_living_is_healthy_while_it_runs() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![alive("web")]).await;
+    sleep(secs(600)).await;
+    assert_eq!(universe.view("web").await.status, Level::Healthy);
+    stage.machine.exit("web", 1);
+    settle().await;
+    settle().await;
+    let view = universe.view("web").await;
+    assert_eq!((view.state, view.generation), (StateWord::Running, 2));
+    assert_eq!(view.status, Level::Warning);
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn an_external_service_ages_without_being_run() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![external("other", secs(1))]).await;
+    universe.pulse("other");
+    settle().await;
+    assert_eq!(universe.view("other").await.status, Level::Healthy);
+    sleep(ms(1_110)).await;
+    assert_eq!(universe.view("other").await.status, Level::Warning);
+    sleep(secs(2)).await;
+    assert_eq!(universe.view("other").await.status, Level::Degraded);
+    sleep(secs(2)).await;
+    assert_eq!(universe.view("other").await.status, Level::Critical);
+    universe.pulse("other");
+    settle().await;
+    assert_eq!(universe.view("other").await.status, Level::Healthy);
+    let levels: Vec<_> = universe
+        .events("other")
+        .await
+        .into_iter()
+        .filter(|event| event.kind == "level")
+        .map(|event| event.to.unwrap_or_default())
+        .collect();
+    assert_eq!(
+        levels,
+        ["healthy", "warning", "degraded", "critical", "healthy"]
+    );
+}
