@@ -24,6 +24,8 @@ pub(super) struct Connection<S> {
     stream: S,
     waiting: Waiting,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the timer runs and will wake us: then looking at it is all that is needed.
+    set: bool,
     request: Duration,
     write: Duration,
     gone: Gone,
@@ -56,6 +58,7 @@ impl<S> Connection<S> {
             stream,
             waiting: Waiting::Idle,
             timer: None,
+            set: false,
             request: patience.head + patience.body + patience.answer,
             write: patience.read,
             gone: Gone::default(),
@@ -74,6 +77,9 @@ impl<S> Connection<S> {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if self.set && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
         while timer.as_mut().poll(cx).is_ready() {
             // It may have been set for something that has long been done.
             if timer.deadline() >= deadline {
@@ -81,6 +87,7 @@ impl<S> Connection<S> {
             }
             timer.as_mut().reset(deadline);
         }
+        self.set = true;
         Poll::Pending
     }
 }

@@ -1,7 +1,11 @@
 //! Every request comes in here: addressed to us? known? allowed? Then its handler.
 
-use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use std::future::ready;
+use std::rc::Rc;
+
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use futures_util::future::Either;
 
 use super::api::Api;
 use super::problem::Problem;
@@ -9,30 +13,54 @@ use super::routes::Route;
 use super::{events, guard, health, logs, pulse, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
-pub(super) async fn entry(
-    api: web::Data<Api>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> HttpResponse {
-    match dispatch(&api, &request, payload).await {
-        Ok(response) => response,
-        Err(problem) => problem.into(),
+///
+/// A plain pulse, and whatever is refused at the door, is answered here and now, without a
+/// future that would have to be as large as the largest handler's.
+pub(super) fn entry(
+    api: &Rc<Api>,
+    incoming: ServiceRequest,
+) -> impl Future<Output = Result<ServiceResponse, Error>> + use<> {
+    let (request, payload) = incoming.into_parts();
+    let answered = match admit(api, &request) {
+        Ok(Route::Pulse(name)) if pulse::is_plain(&payload) => Some(pulse::plain(api, &name)),
+        Ok(_) => None,
+        Err(problem) => Some(Err(problem)),
+    };
+    match answered {
+        Some(answer) => Either::Left(ready(Ok(respond(request, answer)))),
+        None => {
+            let api = Rc::clone(api);
+            Either::Right(Box::pin(async move {
+                let answer = dispatch(&api, &request, payload).await;
+                Ok(respond(request, answer))
+            }))
+        }
     }
 }
 
+fn respond(request: HttpRequest, answer: Result<HttpResponse, Problem>) -> ServiceResponse {
+    ServiceResponse::new(request, answer.unwrap_or_else(HttpResponse::from))
+}
+
+/// What is asked for, once it is clear that it may be.
+fn admit<'a>(api: &Api, request: &'a HttpRequest) -> Result<Route<'a>, Problem> {
+    guard::addressed(&api.door, request)?;
+    let route = Route::parse(request.path())?;
+    if !route.methods().hold(request.method()) {
+        return Err(Problem::method(route.methods().allow()));
+    }
+    guard::permit(api, request, route.access())?;
+    Ok(route)
+}
+
+/// Hands an admitted request to its handler.
 async fn dispatch(
     api: &Api,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    guard::addressed(&api.door, request)?;
-    let route = Route::parse(request.path())?;
-    if !answers(&route, request.method()) {
-        return Err(Problem::method(route.allow()));
-    }
-    guard::permit(api, request, route.access())?;
-    let payload = payload.into_inner();
-    match route {
+    // Read a second time: a route borrows from its request, which had to move here.
+    match Route::parse(request.path())? {
         Route::Pulse(name) => pulse::pulse(api, &name, request, payload).await,
         Route::Error(name) => pulse::error(api, &name, request, payload).await,
         Route::HealthStatus => health::status(api).await,
@@ -45,10 +73,4 @@ async fn dispatch(
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }
-}
-
-/// Whether a route answers to a method. HEAD is a GET whose body actix-web leaves out.
-fn answers(route: &Route<'_>, method: &Method) -> bool {
-    let method = method.as_str();
-    route.allow().split(", ").any(|allowed| allowed == method)
 }

@@ -19,7 +19,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use slog::warn;
 
@@ -27,6 +27,8 @@ use super::api::{Api, Door};
 use super::problem::Problem;
 use super::routes::Access;
 use super::tokens::same;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses what is not addressed to us, and what another site's page sends through a browser.
 pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Problem> {
@@ -50,7 +52,7 @@ pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Proble
             return Err(foreign_page());
         }
     }
-    for site in headers.get_all("sec-fetch-site") {
+    for site in headers.get_all(SEC_FETCH_SITE) {
         // `none`: typed or opened by the user.
         if !matches!(site.as_bytes(), b"same-origin" | b"none") {
             return Err(foreign_page());
@@ -81,10 +83,7 @@ fn is_own_origin(origin: &HeaderValue, host: Option<&str>) -> bool {
 }
 
 /// The only header of that name.
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &header::HeaderName,
-) -> Result<Option<&'a str>, Problem> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else {
         return Ok(None);

@@ -67,6 +67,17 @@ impl PulseBody {
     }
 }
 
+/// Whether a pulse comes without a body. An empty one that is announced as chunked is read
+/// first.
+pub(super) fn is_plain(payload: &Payload) -> bool {
+    matches!(payload, Payload::None)
+}
+
+/// `POST /api/pulse/{service}` without a body.
+pub(super) fn plain(api: &Api, name: &str) -> Result<HttpResponse, Problem> {
+    beat(api, &find(api, name)?)
+}
+
 /// `POST /api/pulse/{service}`.
 pub(super) async fn pulse(
     api: &Api,
@@ -75,17 +86,14 @@ pub(super) async fn pulse(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let service = find(api, name)?;
-    if matches!(payload, Payload::None) {
-        return plain(api, &service);
-    }
     let at = api.clock.mono();
     let body = body::read(request, payload, api.patience.body).await?;
     if body::is_blank(&body) {
-        return plain(api, &service);
+        return beat(api, &service);
     }
     match body::json::<PulseBody>(&body)?.note() {
         Some(note) => inform(api, &service, at, Inform::Note(note)).await,
-        None => plain(api, &service),
+        None => beat(api, &service),
     }
 }
 
@@ -123,7 +131,7 @@ fn find(api: &Api, name: &str) -> Result<ServiceHandle, Problem> {
         .ok_or_else(|| Problem::unknown_service(name))
 }
 
-fn plain(api: &Api, service: &ServiceHandle) -> Result<HttpResponse, Problem> {
+fn beat(api: &Api, service: &ServiceHandle) -> Result<HttpResponse, Problem> {
     match service.pulse(api.clock.mono()) {
         Ok(()) => Ok(accepted()),
         Err(error) => Err(refused(&error)),

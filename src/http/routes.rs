@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use actix_web::http::Method;
 use supervisor_actors::messages::Verb;
 
 use super::problem::Problem;
@@ -36,6 +37,33 @@ pub(super) enum Route<'a> {
     Alive,
     /// `/readyz`.
     Ready,
+}
+
+/// Which methods a route answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Methods {
+    /// POST alone.
+    Post,
+    /// GET, and HEAD, which is a GET whose body actix-web leaves out.
+    Get,
+}
+
+impl Methods {
+    /// Whether this is one of them.
+    pub(super) fn hold(self, method: &Method) -> bool {
+        match self {
+            Self::Post => *method == Method::POST,
+            Self::Get => *method == Method::GET || *method == Method::HEAD,
+        }
+    }
+
+    /// As the `Allow` header writes them.
+    pub(super) fn allow(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Get => "GET, HEAD",
+        }
+    }
 }
 
 /// What somebody must be allowed to do in order to be answered.
@@ -93,10 +121,10 @@ impl<'a> Route<'a> {
         Ok(take(parts.swap_remove(at)))
     }
 
-    /// The methods that it answers to, as the `Allow` header writes them.
-    pub(super) fn allow(&self) -> &'static str {
+    /// The methods that it answers to.
+    pub(super) fn methods(&self) -> Methods {
         match self {
-            Self::Pulse(_) | Self::Error(_) | Self::Control(..) => "POST",
+            Self::Pulse(_) | Self::Error(_) | Self::Control(..) => Methods::Post,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
@@ -104,7 +132,7 @@ impl<'a> Route<'a> {
             | Self::Events
             | Self::Logs(_)
             | Self::Alive
-            | Self::Ready => "GET, HEAD",
+            | Self::Ready => Methods::Get,
         }
     }
 

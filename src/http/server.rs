@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,13 +295,12 @@ fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
         .max_concurrent_connections(connections() / workers)
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_SECONDS);
-    let api = web::Data::new(api);
     let builder = match listener {
         Listener::Unix(listener) => builder.listen_uds("unix", listener, move || {
             let patience = api.patience;
             let connected =
                 move |stream: UnixStream| ready(Ok((Connection::new(stream, &patience), None)));
-            fn_service(connected).and_then(http(api.clone()))
+            fn_service(connected).and_then(http(&api))
         })?,
         Listener::Tcp(listener) => builder.listen("tcp", listener, move || {
             let patience = api.patience;
@@ -308,7 +308,7 @@ fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
                 let peer = stream.peer_addr().ok();
                 ready(Ok((Connection::new(stream, &patience), peer)))
             };
-            fn_service(connected).and_then(http(api.clone()))
+            fn_service(connected).and_then(http(&api))
         })?,
     };
     Ok(builder.run())
@@ -317,16 +317,19 @@ fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
 /// HTTP/1.1 on our own kind of connection: what actix-web's `HttpServer` would build, but that
 /// takes the bare streams only.
 fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    api: web::Data<Api>,
+    api: &Api,
 ) -> impl ServiceFactory<
     (Connection<S>, Option<SocketAddr>),
     Config = (),
     Response = (),
     Error = DispatchError,
     InitError = (),
-> {
+> + use<S> {
     let (head, closing) = (api.patience.head, api.closing.clone());
-    let app = App::new().app_data(api).default_service(web::to(entry));
+    // One for this worker: its requests share it without counting across threads.
+    let api = Rc::new(api.clone());
+    let entry = fn_service(move |incoming| entry(&api, incoming));
+    let app = App::new().default_service(entry);
     HttpService::build()
         .client_request_timeout(head)
         .on_connect_ext(|connection: &Connection<S>, data| {
