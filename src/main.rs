@@ -16,7 +16,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::parse() {
         Ok(cli::Parsed::Client(command)) => cli::execute(command),
-        Ok(cli::Parsed::Run(_) | cli::Parsed::Check(_)) => {
+        Ok(cli::Parsed::Check(args)) => cli::check(&args),
+        Ok(cli::Parsed::Run(_)) => {
             eprintln!("supervisor: this build only has the commands of a client");
             ExitCode::FAILURE
         }

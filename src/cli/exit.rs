@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Unhealthy = 3,
     /// There is no supervisor to ask.
     NotReachable = 4,
+    /// The configuration is bad (EX_CONFIG of sysexits.h).
+    BadConfiguration = 78,
 }
 
 impl From<Exit> for ExitCode {

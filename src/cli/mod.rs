@@ -1,13 +1,14 @@
 //! The command line: what can be typed, and the commands that ask a running supervisor.
 //!
-//! [`parse`] reads the command line. The run in the foreground and the check of the
-//! configuration are handed back to the program; every other command is a client, run by
-//! [`execute`] on a small runtime of its own.
+//! [`parse`] reads the command line. The run in the foreground is handed back to the program,
+//! so is the check of the configuration, which is [`check`]; every other command is a client,
+//! run by [`execute`] on a small runtime of its own.
 
 #[cfg(test)]
 mod against_a_server;
 mod api;
 mod args;
+mod check;
 mod client;
 mod control;
 mod endpoint;
@@ -36,13 +37,14 @@ use exit::{CliError, Exit};
 use output::Look;
 
 pub(crate) use args::LogFormat;
+pub(crate) use check::check;
 
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// Run in the foreground.
     Run(RunArgs),
-    /// Check the configuration, run nothing.
+    /// Check the configuration, run nothing: see [`check`].
     Check(CheckArgs),
     /// Anything else: see [`execute`].
     Client(ClientCommand),

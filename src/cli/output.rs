@@ -106,9 +106,14 @@ pub(super) fn put_json(json: &str) -> io::Result<()> {
     put(&format!("{}\n", escape_json(json.trim_end())))
 }
 
-/// A message for people, on stderr. Where even that is closed there is nobody to tell.
+/// A message for people, on stderr.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "supervisor: {text}");
+    put_message(&format!("supervisor: {text}\n"));
+}
+
+/// The same, as it is. Where even stderr is closed there is nobody to tell.
+pub(super) fn put_message(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether whoever read stdout has gone: without this a `logs -f | head` would wait for a

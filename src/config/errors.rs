@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: every mistake at once, each with its place in the file.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -293,6 +294,24 @@ impl ConfigErrors {
         out.push_str(&self.summary());
         out.push('\n');
         out
+    }
+}
+
+impl ConfigErrors {
+    /// [`ConfigErrors::render`] as it suits whoever reads stderr.
+    #[must_use]
+    pub(crate) fn render_for_stderr(&self, no_color: bool) -> String {
+        /// What a pipe gets: long enough for the lines that people write.
+        const PIPE: usize = 120;
+        let stderr = std::io::stderr();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|value| value == "dumb");
+        let color = stderr.is_terminal() && !no_color && !set("NO_COLOR") && !dumb;
+        let width = rustix::termios::tcgetwinsize(&stderr)
+            .map(|size| usize::from(size.ws_col))
+            .ok()
+            .filter(|columns| *columns > 0);
+        self.render(color, width.unwrap_or(PIPE))
     }
 }
 
