@@ -40,6 +40,17 @@ fn report(settings: &Settings, out: &mut String) -> std::fmt::Result {
         Some(address) => writeln!(out, "  listens  {address}, and the socket in data")?,
         None => writeln!(out, "  listens  on the socket in data alone")?,
     }
+    // The rule against DNS rebinding lets a request in by the name that it asks for.
+    if supervisor
+        .listen
+        .is_some_and(|address| address.ip().is_unspecified())
+        && supervisor.allowed_hosts.is_empty()
+    {
+        writeln!(
+            out,
+            "           other machines are refused until allowed_hosts holds the names they use"
+        )?;
+    }
     writeln!(
         out,
         "  token    {}",

@@ -94,6 +94,11 @@ pub(super) fn from_text(text: &str) -> Result<Duration, Bad> {
     if text.starts_with('-') {
         return negative();
     }
+    // To humantime this is a month; whoever writes it means minutes or megabytes.
+    let month = |c: char| !c.is_alphabetic();
+    if text.split(month).any(|unit| unit == "M") {
+        return bad("has an unclear unit, M", "m is minutes: \"5m\"");
+    }
     match humantime::parse_duration(text) {
         Ok(duration) => bounded(duration),
         // humantime wants a unit even here.
@@ -236,6 +241,8 @@ mod tests {
             ("-5s", "is negative"),
             ("30", "has no unit"),
             ("30 parsecs", "has an unknown unit, \"parsecs\""),
+            ("5M", "has an unclear unit, M"),
+            ("1h 5M", "has an unclear unit, M"),
             ("soon", "is no duration: \"soon\""),
             ("99999999999999999999s", "is longer than ten years"),
             ("1000000 weeks", "is longer than ten years"),

@@ -92,6 +92,7 @@ impl Mistake {
     }
 
     /// What is wrong, in a sentence.
+    #[cfg(test)]
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -231,7 +232,7 @@ impl ConfigErrors {
     }
 
     /// The mistakes, in the order of the file.
-    #[must_use]
+    #[cfg(test)]
     pub(super) fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
@@ -259,6 +260,22 @@ impl ConfigErrors {
             1 => format!("1 mistake in {}", self.file),
             n => format!("{n} mistakes in {}", self.file),
         }
+    }
+
+    /// [`ConfigErrors::render`] as it suits whoever reads stderr.
+    #[must_use]
+    pub(crate) fn render_for_stderr(&self, no_color: bool) -> String {
+        /// What a pipe gets: long enough for the lines that people write.
+        const PIPE: usize = 120;
+        let stderr = std::io::stderr();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|value| value == "dumb");
+        let color = stderr.is_terminal() && !no_color && !set("NO_COLOR") && !dumb;
+        let width = rustix::termios::tcgetwinsize(&stderr)
+            .map(|size| usize::from(size.ws_col))
+            .ok()
+            .filter(|columns| *columns > 0);
+        self.render(color, width.unwrap_or(PIPE))
     }
 
     /// All mistakes with line, caret and advice, for a terminal that is `width` columns wide
@@ -294,24 +311,6 @@ impl ConfigErrors {
         out.push_str(&self.summary());
         out.push('\n');
         out
-    }
-}
-
-impl ConfigErrors {
-    /// [`ConfigErrors::render`] as it suits whoever reads stderr.
-    #[must_use]
-    pub(crate) fn render_for_stderr(&self, no_color: bool) -> String {
-        /// What a pipe gets: long enough for the lines that people write.
-        const PIPE: usize = 120;
-        let stderr = std::io::stderr();
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|value| value == "dumb");
-        let color = stderr.is_terminal() && !no_color && !set("NO_COLOR") && !dumb;
-        let width = rustix::termios::tcgetwinsize(&stderr)
-            .map(|size| usize::from(size.ws_col))
-            .ok()
-            .filter(|columns| *columns > 0);
-        self.render(color, width.unwrap_or(PIPE))
     }
 }
 

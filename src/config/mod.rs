@@ -40,7 +40,7 @@ use toml::de::DeTable;
 pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
-pub(crate) use self::supervisor::{OnExit, SupervisorSettings, Token};
+pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
 
 use self::errors::SHOWN_AT_MOST;
 use self::reader::{Sink, Table};
@@ -123,7 +123,7 @@ fn parse(
 /// Reads all tables.
 fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Settings {
     let sink = root.sink();
-    let supervisor = supervisor::read(&mut root.table("supervisor"), env);
+    let (supervisor, token_env) = supervisor::read(&mut root.table("supervisor"), env);
     let mut heartbeat = root.table("heartbeat");
     let defaults = heartbeat::read(&mut heartbeat);
     let other_level = defaults.log_level.clone();
@@ -154,6 +154,9 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             None => services.push(placed),
         }
     }
+    if let Some(token_env) = token_env {
+        keep_token(&services, &token_env, sink);
+    }
     graph::check(&services, sink);
     services.sort_by_key(|placed| placed.span.start);
     Settings {
@@ -164,6 +167,21 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .into_iter()
             .filter_map(|placed| placed.spec)
             .collect(),
+    }
+}
+
+/// Refuses to hand the owner's token to a service: it has one of its own, good only for itself.
+fn keep_token(services: &[Placed], token_env: &str, sink: &Sink) {
+    for placed in services {
+        let process = placed.spec.as_ref().and_then(|spec| spec.process.as_ref());
+        if process.is_some_and(|process| process.pass_env.iter().any(|name| name == token_env)) {
+            let message = format!("{} is given {token_env}, the API's token", placed.name);
+            let mistake = sink.at(placed.span.clone(), "by its `pass_env`", message);
+            sink.say(
+                mistake
+                    .help("every service gets a token of its own as SUPERVISOR_TOKEN: take it out"),
+            );
+        }
     }
 }
 

@@ -62,16 +62,16 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Reads the table; `env` is the environment.
+/// Reads the table; `env` is the environment. Also says which variable holds the token.
 pub(super) fn read(
     table: &mut Table<'_>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> SupervisorSettings {
+) -> (SupervisorSettings, Option<String>) {
     let name = table.take("name", |v| {
         v.need_some_text("\"host-1\"").map(str::to_owned)
     });
     let listen = table.take("listen", listen);
-    let token = token(table, env);
+    let (token, token_env) = token(table, env);
     if let Taken::Given(Given {
         value: Some(address),
         span,
@@ -90,7 +90,7 @@ pub(super) fn read(
             .help("name a token with `token_env` or `token_file`, or listen on 127.0.0.1"),
         );
     }
-    SupervisorSettings {
+    let settings = SupervisorSettings {
         name: name.value().unwrap_or_else(host_name),
         listen: listen.or(Some(LISTEN)),
         data_dir: data_dir(table),
@@ -107,7 +107,8 @@ pub(super) fn read(
         shutdown_timeout: table
             .take("shutdown_timeout", duration::duration)
             .or(Duration::from_secs(30)),
-    }
+    };
+    (settings, token_env)
 }
 
 /// Reads `data_dir` alone.
@@ -166,7 +167,10 @@ fn host(value: &Value<'_>) -> Option<String> {
 }
 
 /// The token, from the environment or from a file that only its owner reads.
-fn token(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Taken<Token> {
+fn token(
+    table: &mut Table<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (Taken<Token>, Option<String>) {
     for key in ["token", "key", "secret", "password"] {
         table.refuse_secret(
             key,
@@ -174,8 +178,10 @@ fn token(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Taken<T
              or into a file of mode 0600: token_file = \"token\". Without either one is generated",
         );
     }
+    let mut variable = None;
     let from_env = table.take("token_env", |value| {
         let name = value.need_some_text("\"SUPERVISOR_TOKEN\"")?;
+        variable = Some(name.to_owned());
         match env(name) {
             Some(secret) => check(value, &secret),
             None => value.wrong(
@@ -215,7 +221,7 @@ fn token(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Taken<T
         }
     });
     table.not_both(("token_env", &from_env), ("token_file", &from_file));
-    from_env.or_take(from_file)
+    (from_env.or_take(from_file), variable)
 }
 
 /// A token travels in a header: what cannot stand there could never be matched.

@@ -31,4 +31,3 @@ mod tokens;
 pub(crate) use api::{ChildToken, Patience};
 pub(crate) use server::{Options, Servers, serve};
 pub(crate) use tokens::{Token, TokenError};
-

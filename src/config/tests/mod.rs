@@ -330,6 +330,19 @@ fn the_example_in_the_root_is_a_configuration_whose_workers_promise_pulses() {
 }
 
 #[test]
+fn the_report_warns_that_hosts_must_be_named_where_all_addresses_are_open() {
+    let env = |_: &str| Some("sesame".to_owned());
+    for (hosts, warned) in [("[]", true), ("['status.example']", false)] {
+        let text = format!(
+            "[supervisor]\nlisten = '0.0.0.0:80'\ntoken_env = 'T'\nallowed_hosts = {hosts}"
+        );
+        let settings = parse(Path::new("/x.toml"), &text, &env).unwrap();
+        let report = check_report(&settings);
+        assert_eq!(report.contains("allowed_hosts"), warned, "{report}");
+    }
+}
+
+#[test]
 fn an_empty_listen_means_no_tcp_and_localhost_means_loopback() {
     assert_eq!(good("[supervisor]\nlisten = ''").supervisor.listen, None);
     let settings = good("[supervisor]\nlisten = 'localhost:80'");
@@ -347,6 +360,18 @@ fn a_token_from_the_environment_opens_other_addresses_and_is_never_shown() {
     let token = settings.supervisor.token.clone().unwrap();
     assert_eq!(token.reveal(), "sesame");
     assert!(!format!("{settings:?}").contains("sesame"));
+}
+
+#[test]
+fn no_service_is_handed_the_owners_token() {
+    let text = "[supervisor]\ntoken_env = 'TOKEN'\n\
+                [services.a]\ncommand = 'x'\npass_env = ['LANG', 'TOKEN']\n";
+    let env = |name: &str| (name == "TOKEN").then(|| "sesame".to_owned());
+    let errors = parse(Path::new("/x.toml"), text, &env).unwrap_err();
+    let [only] = errors.mistakes() else {
+        panic!("{errors}");
+    };
+    assert_eq!(only.message(), "a is given TOKEN, the API's token");
 }
 
 #[test]
