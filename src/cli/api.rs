@@ -77,18 +77,10 @@ pub(super) struct Services {
     pub(super) services: Vec<Service>,
 }
 
-/// The worst level over all services, where one that is not critical counts for degraded at
-/// most and unknown counts for nothing (DESIGN 3).
+/// The worst level over all services (DESIGN 3).
 pub(super) fn overall(services: &[Service]) -> Level {
-    services
-        .iter()
-        .map(|service| match service.critical {
-            Some(false) => service.level().min(Level::Degraded),
-            Some(true) | None => service.level(),
-        })
-        .filter(|level| *level != Level::Unknown)
-        .max()
-        .unwrap_or(Level::Unknown)
+    let counted = |service: &Service| (service.level(), service.critical.unwrap_or(true));
+    supervisor_core::overall::overall(services.iter().map(counted))
 }
 
 /// One recorded event.

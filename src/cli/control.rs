@@ -187,12 +187,18 @@ fn progress(change: Change, before: u64, service: &Service) -> Progress {
     match state {
         // The command that restarts what we do not run has been sent off.
         "external" => Progress::Done,
-        // Left alone on request, or a job that is done already.
         "exited" if new_life && service.level() == Level::Critical => {
             Progress::Failed(describe(service))
         }
-        "running" | "paused" | "exited" if new_life => Progress::Done,
-        "quarantined" | "backoff" if new_life => Progress::Failed(describe(service)),
+        // One that is left alone starts when it is resumed.
+        "paused" => Progress::Done,
+        "running" | "exited" if new_life => Progress::Done,
+        "backoff" if new_life => Progress::Failed(describe(service)),
+        "quarantined" => Progress::Failed(format!(
+            "{}; `supervisor clear {}` starts it",
+            describe(service),
+            escape(&service.name)
+        )),
         // Somebody else wants it so.
         "stopped" if new_life && change == Change::Restart => Progress::Failed(describe(service)),
         _ => Progress::Going,
@@ -403,6 +409,11 @@ mod tests {
             ("backoff", Some(false)),
             ("quarantined", Some(false)),
         ] {
+            // Even a restart does not lift a quarantine.
+            if matches!(state, "paused" | "quarantined") {
+                let restart = progress(Change::Restart, 1, &of(state, 1));
+                assert_ne!(restart, Progress::Going, "{state}");
+            }
             let seen = match progress(Change::Start, 0, &of(state, 1)) {
                 Progress::Going => None,
                 Progress::Done => Some(true),
