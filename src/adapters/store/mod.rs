@@ -25,6 +25,8 @@ use supervisor_core::time::Mono;
 use crate::adapters::checksum::checksum;
 
 mod fault;
+#[cfg(test)]
+mod older;
 mod open;
 mod prune;
 mod schema;
