@@ -307,9 +307,12 @@ fn f37_a_full_disk_is_told_on_the_terminal_and_later_in_the_file() {
     drop(guard);
     let text = world.in_file();
     let lines: Vec<&str> = text.lines().map(dateless).collect();
-    assert_eq!(lines[0], "INFO two");
+    // What was said of the failure may be there as well, if there was room in time.
+    assert!(lines.contains(&"INFO two"), "{lines:?}");
     assert!(
-        lines[1].starts_with("WARN the log file can be written again, lines lost: "),
+        lines
+            .last()
+            .is_some_and(|last| last.starts_with("WARN the log file can be written again")),
         "{lines:?}"
     );
 }
