@@ -4,11 +4,13 @@
 //! that sends the second one a byte at a time, or never reads its answer, keeps its
 //! connection, its buffers and its place until we end. So the stream itself keeps two times,
 //! on one timer: from the first byte of a request to the first byte of its answer, and from
-//! one step of writing to the next. Neither costs a timer operation per request: the timer is
-//! only set again when it has run out and there still is something to wait for.
+//! one step of writing to the next. The time between requests is bounded, too: actix-web's
+//! keep-alive does not count while the rest of a refused body is still to come. None of that
+//! costs a timer operation per request: the timer is only set again when it has run out.
 
 use std::cell::Cell;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -28,51 +30,88 @@ pub(super) struct Connection<S> {
     set: bool,
     request: Duration,
     write: Duration,
-    gone: Gone,
+    wire: Wire,
 }
 
-/// What we wait for the client to do.
+/// What we wait for.
 #[derive(Debug, Clone, Copy)]
 enum Waiting {
-    /// To begin a request: actix-web's keep-alive looks after that.
-    Idle,
-    /// To finish its request, or for ourselves to answer it.
+    /// That the client begins a request. actix-web's keep-alive is usually sooner.
+    Idle(Instant),
+    /// That it finishes its request and we answer.
     Request(Instant),
-    /// To read.
+    /// That it reads.
     Write(Instant),
+    /// That there is something more to send it: as long as that takes.
+    Stream,
 }
 
-/// Whether the client has ended its side: for those who would wait for something to send it.
+/// What a connection and the handler of its present request know of each other.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gone(Rc<Cell<bool>>);
+pub(super) struct Wire(Rc<Flags>);
 
-impl Gone {
-    pub(super) fn get(&self) -> bool {
-        self.0.get()
+#[derive(Debug, Default)]
+struct Flags {
+    gone: Cell<bool>,
+    streaming: Cell<bool>,
+}
+
+/// Held by an answer that comes in pieces, now and then.
+#[derive(Debug)]
+pub(super) struct Streaming(Wire);
+
+impl Wire {
+    /// Whether the client has ended its side: for those who would wait for something to send.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.gone.get()
+    }
+
+    /// From now on silence is not the client's fault.
+    pub(super) fn stream(self) -> Streaming {
+        self.0.streaming.set(true);
+        Streaming(self)
+    }
+}
+
+impl Deref for Streaming {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.0
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.0.streaming.set(false);
     }
 }
 
 impl<S> Connection<S> {
     pub(super) fn new(stream: S, patience: &Patience) -> Self {
+        let request = patience.head + patience.body + patience.answer;
         Self {
             stream,
-            waiting: Waiting::Idle,
+            waiting: Waiting::Idle(Instant::now() + request),
             timer: None,
             set: false,
-            request: patience.head + patience.body + patience.answer,
+            request,
             write: patience.read,
-            gone: Gone::default(),
+            wire: Wire::default(),
         }
     }
 
-    pub(super) fn gone(&self) -> Gone {
-        self.gone.clone()
+    pub(super) fn wire(&self) -> Wire {
+        self.wire.clone()
     }
 
     /// Whether what we wait for is overdue. Where not, the task is woken when it is.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let (Waiting::Request(deadline) | Waiting::Write(deadline)) = self.waiting else {
-            return Poll::Pending;
+        let deadline = match self.waiting {
+            Waiting::Idle(deadline) | Waiting::Request(deadline) | Waiting::Write(deadline) => {
+                deadline
+            }
+            Waiting::Stream => return Poll::Pending,
         };
         let timer = self
             .timer
@@ -102,10 +141,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         let before = into.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, into) {
             Poll::Ready(Ok(())) => {
-                if into.filled().len() == before {
-                    this.gone.0.set(true);
-                } else if matches!(this.waiting, Waiting::Idle) {
-                    this.waiting = Waiting::Request(Instant::now() + this.request);
+                match this.waiting {
+                    _ if into.filled().len() == before => this.wire.0.gone.set(true),
+                    Waiting::Idle(_) => {
+                        this.waiting = Waiting::Request(Instant::now() + this.request);
+                    }
+                    Waiting::Request(_) | Waiting::Write(_) | Waiting::Stream => {}
                 }
                 Poll::Ready(Ok(()))
             }
@@ -119,7 +160,11 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
     /// What a step of writing came to.
     fn wrote<T>(&mut self, cx: &mut Context<'_>, step: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if step.is_ready() {
-            self.waiting = Waiting::Idle;
+            self.waiting = if self.wire.0.streaming.get() {
+                Waiting::Stream
+            } else {
+                Waiting::Idle(Instant::now() + self.request)
+            };
             return step;
         }
         if !matches!(self.waiting, Waiting::Write(_)) {

@@ -23,7 +23,7 @@ use slog::debug;
 use tokio::sync::mpsc;
 
 use super::api::{Api, Closing};
-use super::connection::Gone;
+use super::connection::{Streaming, Wire};
 use super::escape::Escaper;
 use super::problem::Problem;
 use super::query::Query;
@@ -119,7 +119,11 @@ pub(super) async fn show(
     });
     Ok(response.streaming(Pieces {
         receiver,
-        gone: request.conn_data::<Gone>().cloned().unwrap_or_default(),
+        wire: request
+            .conn_data::<Wire>()
+            .cloned()
+            .unwrap_or_default()
+            .stream(),
     }))
 }
 
@@ -211,14 +215,14 @@ impl Pump {
 /// before the next piece.
 struct Pieces {
     receiver: mpsc::Receiver<Bytes>,
-    gone: Gone,
+    wire: Streaming,
 }
 
 impl Stream for Pieces {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.gone.get() {
+        if self.wire.is_gone() {
             return Poll::Ready(None);
         }
         self.receiver.poll_recv(cx).map(|piece| piece.map(Ok))

@@ -31,3 +31,6 @@ mod tokens;
 pub(crate) use api::{ChildToken, Patience};
 pub(crate) use server::{Options, Servers, serve};
 pub(crate) use tokens::{Token, TokenError};
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,9 @@ use super::tokens::Token;
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// How long requests under way may take when we stop. Streams are told to end before.
 const SHUTDOWN_SECONDS: u64 = 2;
+/// How long a client may go on sending what was refused, so that it reads the refusal and not
+/// a reset.
+const LINGER: Duration = Duration::from_secs(1);
 /// The command line and a few scripts.
 const UNIX_WORKERS: usize = 1;
 /// A pulse costs microseconds: more threads would only wake up more often.
@@ -332,8 +335,9 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let app = App::new().default_service(entry);
     HttpService::build()
         .client_request_timeout(head)
+        .client_disconnect_timeout(LINGER)
         .on_connect_ext(|connection: &Connection<S>, data| {
-            data.insert(connection.gone());
+            data.insert(connection.wire());
         })
         // Hidden in its documentation, but what `HttpServer` does: without it an idle
         // connection delays our end by the whole of its keep-alive.

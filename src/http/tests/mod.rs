@@ -1,0 +1,10 @@
+//! The API as its clients meet it: real sockets, real actors.
+
+mod client;
+mod control;
+mod faults;
+mod logs;
+mod pulses;
+mod readers;
+mod rights;
+mod world;
