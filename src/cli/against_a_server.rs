@@ -207,10 +207,10 @@ fn all_means_all_but_our_own_actors() {
             "GET /api/services" => (
                 200,
                 json!({"services": [service("a", "healthy", "running", 1),
-                    service("b", "healthy", "running", 1),
+                    service("b", "healthy", "external", 1),
                     service("internal.archive", "healthy", "running", 1)]}),
             ),
-            _ => (202, service("x", "unknown", "paused", 1)),
+            _ => (202, service("x", "unknown", "stopped", 1)),
         });
         assert_eq!(api.run("pause --all --for 90m").await, Exit::Fine);
         assert_eq!(
@@ -220,6 +220,12 @@ fn all_means_all_but_our_own_actors() {
                 "POST /api/services/a/pause {\"for\":\"1h 30m\"}",
                 "POST /api/services/b/pause {\"for\":\"1h 30m\"}",
             ]
+        );
+        assert_eq!(api.run("stop --all").await, Exit::Fine);
+        // What somebody else runs cannot be stopped by us, so it is not meant.
+        assert_eq!(
+            api.asked()[3..],
+            ["GET /api/services", "POST /api/services/a/stop"]
         );
     });
 }

@@ -65,7 +65,7 @@ pub(super) async fn change(
     change: Change,
     args: &ChangeArgs,
 ) -> Result<Exit, CliError> {
-    let names = names(&context.client, &args.names).await?;
+    let names = names(&context.client, &args.names, Whose::Ours).await?;
     let mut report = Report::new(context);
     let mut waiting = Vec::new();
     // All are told before any is waited for: five stops take as long as the slowest.
@@ -232,10 +232,14 @@ fn describe(service: &Service) -> String {
     if let Some(by) = &service.blocked_by {
         facts.push(format!("waits for {by}"));
     }
-    let mut text = service.state.clone();
-    if !service.reason().is_empty() && service.state != "running" {
-        text = format!("{text}: {}", service.reason());
-    }
+    let reason = service.reason();
+    let mut text = if reason.is_empty() || service.state == "running" {
+        service.state.clone()
+    } else if reason.starts_with(&service.state) {
+        reason.to_owned()
+    } else {
+        format!("{}: {reason}", service.state)
+    };
     if !facts.is_empty() {
         text = format!("{text} ({})", facts.join(", "));
     }
@@ -258,7 +262,7 @@ pub(super) async fn tell(
     args: &NamesArgs,
 ) -> Result<Exit, CliError> {
     let mut report = Report::new(context);
-    for name in names(&context.client, args).await? {
+    for name in names(&context.client, args, Whose::Anybodys).await? {
         match post(&context.client, &name, verb, body.as_ref()).await {
             Ok((service, json)) if verb == "nudge" => report.nudged(&name, &service, &json)?,
             Ok((service, json)) => report.done(&name, &service, &json)?,
@@ -268,8 +272,21 @@ pub(super) async fn tell(
     Ok(report.tally.exit())
 }
 
+/// Which services `--all` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Those whose processes the supervisor runs: only they can be started and stopped.
+    Ours,
+    /// Those that somebody else runs, too.
+    Anybodys,
+}
+
 /// The names that were typed, each once; or all but the supervisor's own actors.
-async fn names(client: &Client, args: &NamesArgs) -> Result<Vec<ServiceName>, ClientError> {
+async fn names(
+    client: &Client,
+    args: &NamesArgs,
+    whose: Whose,
+) -> Result<Vec<ServiceName>, ClientError> {
     if !args.all {
         let mut names: Vec<ServiceName> = Vec::new();
         for name in &args.names {
@@ -283,6 +300,7 @@ async fn names(client: &Client, args: &NamesArgs) -> Result<Vec<ServiceName>, Cl
     Ok(services
         .iter()
         .filter(|service| !service.is_internal())
+        .filter(|service| whose == Whose::Anybodys || service.state != "external")
         .filter_map(|service| ServiceName::new(&service.name).ok())
         .collect())
 }
@@ -467,6 +485,9 @@ mod tests {
             describe(&service),
             "backoff: it exited with\\x1b code 1 (next start in 2 s)"
         );
+        let mut service = of("stopped", 2);
+        service.reason = Some("stopped (operator)".to_owned());
+        assert_eq!(describe(&service), "stopped (operator)");
         let mut service = of("stopping", 2);
         service.blocked_by = Some("4711 (dd)".to_owned());
         assert_eq!(

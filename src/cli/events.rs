@@ -115,6 +115,8 @@ fn line(event: &Event, look: Look) -> String {
         false => escape(text).into_owned(),
     };
     let change = match (&event.from, &event.to) {
+        // What happened within a state.
+        (Some(from), Some(to)) if from == to => String::new(),
         (Some(from), Some(to)) => format!("{} → {}", paint(from), paint(to)),
         (None, Some(only)) | (Some(only), None) => paint(only),
         (None, None) => String::new(),
@@ -177,6 +179,17 @@ mod tests {
                 r#"{"time":"t","service":"db","kind":"started","from":null,"to":null,"reason":""}"#
             ),
             "t db               started"
+        );
+    }
+
+    #[test]
+    fn what_happened_within_a_state_names_none() {
+        assert_eq!(
+            shown(
+                r#"{"time":"t","service":"db","kind":"started","from":"starting","to":"starting",
+                "reason":"pid 7"}"#
+            ),
+            "t db               started     pid 7"
         );
     }
 
