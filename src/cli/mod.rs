@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and the commands that ask a running supervisor.
 //!
 //! [`parse`] reads the command line. The run in the foreground is handed back to the program,
-//! so is the check of the configuration, which is [`check`]; every other command is a client,
+//! so is the check of the configuration, which is [`check()`]; every other command is a client,
 //! run by [`execute`] on a small runtime of its own.
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ pub(crate) use check::check;
 pub(crate) enum Parsed {
     /// Run in the foreground.
     Run(RunArgs),
-    /// Check the configuration, run nothing: see [`check`].
+    /// Check the configuration, run nothing: see [`check()`].
     Check(CheckArgs),
     /// Anything else: see [`execute`].
     Client(ClientCommand),
