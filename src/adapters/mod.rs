@@ -1,10 +1,13 @@
 //! What the actors' ports mean on a real machine.
 
 pub(crate) mod checksum;
+pub(crate) mod child_token;
 pub(crate) mod clock;
+pub(crate) mod data_dir;
 pub(crate) mod deacon_file;
 pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod logging;
 pub(crate) mod marks;
+pub(crate) mod processes;
 pub(crate) mod store;

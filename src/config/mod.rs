@@ -33,6 +33,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use supervisor_actors::spec::ServiceSpec;
 use toml::de::DeTable;
@@ -58,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) supervisor: SupervisorSettings,
     /// What is logged, how and where.
     pub(crate) log: LogSettings,
+    /// The promise of services that name no interval.
+    pub(crate) default_interval: Duration,
     /// The watched services, in the order of the file.
     pub(crate) services: Vec<ServiceSpec>,
 }
@@ -123,7 +126,7 @@ fn parse(
 /// Reads all tables.
 fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Settings {
     let sink = root.sink();
-    let (supervisor, token_env) = supervisor::read(&mut root.table("supervisor"), env);
+    let supervisor = supervisor::read(&mut root.table("supervisor"), env);
     let mut heartbeat = root.table("heartbeat");
     let defaults = heartbeat::read(&mut heartbeat);
     let other_level = defaults.log_level.clone();
@@ -154,8 +157,8 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             None => services.push(placed),
         }
     }
-    if let Some(token_env) = token_env {
-        keep_token(&services, &token_env, sink);
+    if let Some(token_env) = &supervisor.token_env {
+        keep_token(&services, token_env, sink);
     }
     graph::check(&services, sink);
     services.sort_by_key(|placed| placed.span.start);
@@ -163,6 +166,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
         file: path.to_owned(),
         supervisor,
         log,
+        default_interval: defaults.interval,
         services: services
             .into_iter()
             .filter_map(|placed| placed.spec)

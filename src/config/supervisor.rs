@@ -25,6 +25,8 @@ pub(crate) struct SupervisorSettings {
     pub(crate) data_dir: PathBuf,
     /// The owner's token; none: one is generated into `data_dir/token`.
     pub(crate) token: Option<Token>,
+    /// The environment variable that it came from, which nobody else gets.
+    pub(crate) token_env: Option<String>,
     /// Host names that requests may carry, besides the loopback's and `listen`.
     pub(crate) allowed_hosts: Vec<String>,
     /// Whether health is open to anybody beyond loopback.
@@ -62,11 +64,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Reads the table; `env` is the environment. Also says which variable holds the token.
+/// Reads the table; `env` is the environment.
 pub(super) fn read(
     table: &mut Table<'_>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> (SupervisorSettings, Option<String>) {
+) -> SupervisorSettings {
     let name = table.take("name", |v| {
         v.need_some_text("\"host-1\"").map(str::to_owned)
     });
@@ -90,7 +92,7 @@ pub(super) fn read(
             .help("name a token with `token_env` or `token_file`, or listen on 127.0.0.1"),
         );
     }
-    let settings = SupervisorSettings {
+    SupervisorSettings {
         name: name.value().unwrap_or_else(host_name),
         listen: listen.or(Some(LISTEN)),
         data_dir: data_dir(table),
@@ -107,8 +109,8 @@ pub(super) fn read(
         shutdown_timeout: table
             .take("shutdown_timeout", duration::duration)
             .or(Duration::from_secs(30)),
-    };
-    (settings, token_env)
+        token_env,
+    }
 }
 
 /// Reads `data_dir` alone.

@@ -21,13 +21,14 @@ mod terminal;
 mod tests;
 
 pub(crate) use queue::LogGuard;
+pub(crate) use terminal::wants_colour;
 
 /// Starts the log's thread. The log is whole once the guard is dropped; what is logged after
 /// that goes nowhere.
 ///
 /// # Errors
 /// Where no thread can be started.
-pub(crate) fn start(settings: &LogSettings) -> std::io::Result<(Logger, LogGuard)> {
+pub(crate) fn start(settings: &LogSettings, no_color: bool) -> std::io::Result<(Logger, LogGuard)> {
     let format = settings.format;
     let file = settings
         .file
@@ -37,7 +38,7 @@ pub(crate) fn start(settings: &LogSettings) -> std::io::Result<(Logger, LogGuard
         terminal: terminal::Terminal::stderr(),
         terminal_format: match format {
             LogFormat::Json => format::Format::json(),
-            LogFormat::Term => format::Format::lines(terminal::wants_colour()),
+            LogFormat::Term => format::Format::lines(!no_color && wants_colour()),
         },
         file,
         file_format: format::Format::lines(false),

@@ -20,7 +20,7 @@ enum To {
 }
 
 /// Whether stderr is a terminal whose owner has nothing against colours.
-pub(super) fn wants_colour() -> bool {
+pub(crate) fn wants_colour() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     std::io::stderr().is_terminal() && !set("NO_COLOR") && !dumb

@@ -1,1 +1,33 @@
-//! x
+//! The shim: the tiny parent of one service's process, one per generation.
+//!
+//! It must cost next to nothing, as there is one for each service, and it must outlive the
+//! supervisor. So it is a freestanding program (no libc, no std, no allocator: about 20 kB
+//! of memory where a static glibc program takes 60 to 230): `start.rs` is its root, compiled
+//! by the root package's `build.rs`, embedded, and started from a memfd. This library holds
+//! the same modules: [`protocol`] is shared with the supervisor, the rest is here so that
+//! tests and lints see it.
+//!
+//! One life, in order:
+//! 1. the supervisor takes the lock, makes a socket pair, spawns us with both ([`run`]);
+//! 2. we read the specification, fork the child into its session and cgroup ([`child`]),
+//!    write the start record ([`record`]) and report `started` or `start_failed`;
+//! 3. we copy its output into rotated files ([`log`]), pass on signals, and run the stop
+//!    ladder over all its descendants ([`tree`]) when asked to, or when main has exited and
+//!    others are left;
+//! 4. we report the exit first, write the exit record second, and end when nothing is left.
+//!
+//! The supervisor may vanish at any point: we go on, listen on `sock` for the next one, and
+//! tell it where we are in the first frame.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod child;
+pub mod log;
+pub mod oom;
+pub mod protocol;
+pub mod record;
+pub mod run;
+pub mod spec;
+pub mod sys;
+pub mod text;
+pub mod tree;

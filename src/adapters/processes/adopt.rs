@@ -1,0 +1,159 @@
+//! What an earlier supervisor, or a broken connection, left of a generation.
+//!
+//! The lock says whether the shim lives, its socket what it does, the exit record how the
+//! service ended, the start record whom to look for if the shim is gone. In this order, as
+//! each can change into the next while we look, never back.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+
+use supervisor_core::event::Exit;
+use supervisor_shim::protocol::{self, Frame, key, kind};
+
+use super::link::read_available;
+use super::proc_fs;
+use super::records::{ExitRecord, GenerationDir, StartRecord};
+
+/// How long a shim that holds its lock may be silent before it is taken for hung and ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// What was found.
+pub(super) enum Found {
+    /// Its shim lives and speaks.
+    Connected {
+        /// The connection.
+        stream: UnixStream,
+        /// The payload of its `hello`.
+        hello: Vec<u8>,
+        /// What came behind it.
+        rest: Vec<u8>,
+    },
+    /// It has ended, whole.
+    Ended(Exit),
+    /// Its shim is gone; whether others live must be looked for.
+    Lost {
+        /// What ran.
+        record: StartRecord,
+        /// How main ended, if its shim lived to see that.
+        exit: Option<ExitRecord>,
+    },
+    /// No trace.
+    Nothing,
+}
+
+/// Why a shim that holds its lock was not heard.
+enum Silent {
+    /// It does not listen yet, or is just ending: look again.
+    SoFar,
+    /// It took the connection and said nothing for all our patience.
+    ForLong,
+}
+
+/// Looks at a generation until it is clear what it is.
+pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
+    let mut pause = FIRST_PAUSE;
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(exit) = dir.exit_record().filter(|exit| !exit.left) {
+            return Found::Ended(exit.exit());
+        }
+        if !dir.is_locked() {
+            return without_shim(dir, boot_id);
+        }
+        match connect(dir).await {
+            Ok(found) => return found,
+            Err(Silent::SoFar) => {}
+            Err(Silent::ForLong) => waited += PATIENCE,
+        }
+        if waited >= PATIENCE {
+            end_hung_shim(dir, boot_id);
+        }
+        if waited >= PATIENCE * 2 {
+            // Locked by nobody whom we could name.
+            return Found::Nothing;
+        }
+        // Counted in pauses, not by a clock: if we were stopped meanwhile, so that the shim
+        // had no chance either, that does not count.
+        tokio::time::sleep(pause).await;
+        waited += pause;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
+    // Again: it may have been written between the first look and the end of the shim.
+    let exit = dir.exit_record();
+    if let Some(whole) = exit.as_ref().filter(|exit| !exit.left) {
+        return Found::Ended(whole.exit());
+    }
+    match (dir.start_record(), exit) {
+        (Some(record), exit) if record.boot_id == boot_id => Found::Lost { record, exit },
+        // Of another boot: whatever ran has ended with it.
+        (_, Some(exit)) => Found::Ended(exit.exit()),
+        (_, None) => Found::Nothing,
+    }
+}
+
+/// A shim that lives but neither listens nor ends cannot be asked; its service is taken from
+/// it. Killed only if it is exactly the one on record.
+fn end_hung_shim(dir: &GenerationDir, boot_id: &str) {
+    if let Some(record) = dir
+        .start_record()
+        .filter(|record| record.boot_id == boot_id)
+    {
+        proc_fs::signal(record.shim(), libc::SIGKILL);
+    }
+}
+
+/// Connects and waits for `hello`.
+async fn connect(dir: &GenerationDir) -> Result<Found, Silent> {
+    let stream = open_socket(dir).await.map_err(|_| Silent::SoFar)?;
+    let mut buffer = Vec::new();
+    loop {
+        while let Ok(Some((payload, used))) = protocol::first_frame(&buffer) {
+            let hello = payload.to_vec();
+            buffer.drain(..used);
+            let Some(frame) = Frame::parse(&hello) else {
+                continue;
+            };
+            let starting = frame.get(key::STATE) == Some(b"starting");
+            if frame.kind == kind::START_FAILED.as_bytes() {
+                return Ok(Found::Nothing);
+            }
+            // `started` carries what `hello` would, once it has started.
+            let known = [kind::HELLO, kind::STARTED]
+                .iter()
+                .any(|kind| frame.kind == kind.as_bytes());
+            if known && !starting && frame.get(key::STATE) != Some(b"gone") {
+                return Ok(Found::Connected {
+                    stream,
+                    hello,
+                    rest: buffer,
+                });
+            }
+        }
+        // Reading comes first, so that a timeout that passed while we were stopped ourselves
+        // does not count. A readiness may be dropped: it is found again.
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready.map_err(|_| Silent::SoFar)?,
+            () = tokio::time::sleep(PATIENCE) => return Err(Silent::ForLong),
+        }
+        read_available(&stream, &mut buffer).map_err(|_| Silent::SoFar)?;
+    }
+}
+
+/// The directory's path may be longer than a socket's address holds, so through /proc. Never
+/// blocks, not even where a hung shim's queue of connections is full.
+async fn open_socket(dir: &GenerationDir) -> io::Result<UnixStream> {
+    let opened = File::open(&dir.path)?;
+    let short = format!("/proc/self/fd/{}/{}", opened.as_raw_fd(), protocol::SOCKET);
+    UnixStream::connect(short).await
+}

@@ -1,0 +1,78 @@
+//! Where services' cgroups go, if this machine lets us have some. Always optional.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+/// The cgroup v2 directory under which each process gets its own, made if need be. `None`
+/// where there is no cgroup v2, or none that we may write.
+pub(super) fn root(data_dir: &Path) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let root = own_directory(&mounts, &own)?.join(name(data_dir));
+    make(&root).then_some(root)
+}
+
+/// Makes sure that it is there; false where that cannot be.
+pub(super) fn make(root: &Path) -> bool {
+    root.is_dir() || fs::create_dir(root).is_ok() || root.is_dir()
+}
+
+/// One per data directory: two supervisors on one machine do not meet.
+fn name(data_dir: &Path) -> String {
+    use std::fmt::Write as _;
+
+    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    let mut name = "supervisor-".to_owned();
+    for byte in &digest[..4] {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// Our own cgroup's directory.
+fn own_directory(mounts: &str, own: &str) -> Option<PathBuf> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    // Fields 4 and 5 of proc_pid_mountinfo(5): the root within the file system, the mount point.
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    let below = Path::new(own).strip_prefix(root).ok()?;
+    Some(Path::new(point).join(below))
+}
+
+/// Its members; empty where it is gone.
+pub(super) fn members(cgroup: &Path) -> Vec<i32> {
+    let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    procs.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Kills all of its members at once.
+pub(super) fn kill(cgroup: &Path) {
+    // Where it cannot be (an older kernel), the members are killed one by one.
+    let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_directory_is_found_wherever_cgroups_are_mounted() {
+        let hybrid =
+            "30 20 0:26 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        let found = own_directory(hybrid, "9:pids:/x\n0::/system.slice/s.service\n");
+        let expected = Path::new("/sys/fs/cgroup/unified/system.slice/s.service");
+        assert_eq!(found.as_deref(), Some(expected));
+
+        let container = "30 20 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        let found = own_directory(container, "0::/docker/abc\n");
+        assert_eq!(found.as_deref(), Some(Path::new("/sys/fs/cgroup")));
+
+        assert_eq!(
+            own_directory("1 1 0:1 / / rw - ext4 /dev/vda rw\n", "0::/\n"),
+            None
+        );
+    }
+}

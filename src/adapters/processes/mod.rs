@@ -1,0 +1,373 @@
+//! Processes, each under a shim of its own: see `src/shim` for the shim's side.
+//!
+//! A start: resolve users and environment ([`environment`]), make the generation's directory
+//! and take its lock ([`records`]), spawn the shim from its memfd ([`image`]) with socket and
+//! lock as its descriptors 0 and 1, and send it what to start. From then on a small task
+//! turns what it reports into events ([`link`]).
+//!
+//! The spawn uses nothing but redirections, so that std takes posix_spawn: `pre_exec`, `uid`
+//! or a working directory would make it fork, which costs with our size.
+//!
+//! After our own death the next supervisor finds what runs by the shims' files alone
+//! ([`adopt`]). A shim that is killed leaves a tree without a parent, ended in [`lost`].
+
+mod adopt;
+mod cgroup;
+mod environment;
+mod failure;
+mod image;
+mod link;
+mod lost;
+mod proc_fs;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use tokio::net::UnixStream;
+
+use supervisor_actors::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink, Processes};
+use supervisor_actors::spec::ProcessSpec;
+use supervisor_core::ServiceName;
+use supervisor_core::event::{Generation, StartFailure};
+use supervisor_shim::protocol::Frame;
+
+use self::adopt::{Found, inspect};
+use self::environment::{Common, TOKEN_VARIABLE};
+use self::image::ShimImage;
+use self::link::{Life, Shared};
+use self::lost::Orphans;
+use self::records::GenerationDir;
+use crate::adapters::child_token::{ChildKey, child_token};
+use crate::adapters::data_dir::DataDirLock;
+
+pub(crate) use self::proc_fs::boot_id;
+
+/// Starts, adopts and stops processes by their shims.
+pub(crate) struct ShimProcesses {
+    data_dir: PathBuf,
+    /// `data_dir/shim`.
+    shims: PathBuf,
+    /// `data_dir/log`.
+    logs: PathBuf,
+    /// What children find in SUPERVISOR_URL.
+    url: String,
+    key: ChildKey,
+    boot_id: String,
+    cgroups: Option<PathBuf>,
+    image: RefCell<ShimImage>,
+}
+
+/// Why processes cannot be run at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessesError {
+    /// A directory cannot be made.
+    #[error("cannot create {}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The shim's program can be put neither into memory nor into the data directory.
+    #[error("cannot make the shim's program ready")]
+    Image(#[source] io::Error),
+    /// The boot's id cannot be read, without which no process could be told from a stranger.
+    #[error("cannot read /proc/sys/kernel/random/boot_id; is /proc mounted?")]
+    BootId(#[source] io::Error),
+}
+
+impl ShimProcesses {
+    /// Processes of this data directory; `url` is what their SUPERVISOR_URL says.
+    ///
+    /// # Errors
+    /// Where the data directory cannot be written or `/proc` is not there.
+    pub(crate) fn new(data_dir: &DataDirLock, url: String) -> Result<Self, ProcessesError> {
+        Self::at(data_dir.path(), data_dir.key().clone(), url)
+    }
+
+    fn at(data_dir: &Path, key: ChildKey, url: String) -> Result<Self, ProcessesError> {
+        let directory = |name: &str| {
+            let path = data_dir.join(name);
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            match made {
+                Ok(()) => Ok(path),
+                Err(source) => Err(ProcessesError::Directory { path, source }),
+            }
+        };
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            shims: directory("shim")?,
+            logs: directory("log")?,
+            url,
+            key,
+            boot_id: boot_id().map_err(ProcessesError::BootId)?,
+            cgroups: cgroup::root(data_dir),
+            image: RefCell::new(ShimImage::new(data_dir).map_err(ProcessesError::Image)?),
+        })
+    }
+
+    /// Starts the shim and tells it what to start.
+    fn begin(&self, launch: &Launch, dir: &GenerationDir) -> Result<Begun, StartFailure> {
+        let failed = |what: &'static str, path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| failure::no_shim(what, &path, &error)
+        };
+        let cgroups = self.cgroups.as_deref().filter(|root| cgroup::make(root));
+        let common = Common {
+            url: &self.url,
+            key: &self.key,
+            boot_id: &self.boot_id,
+            log_dir: &self.logs,
+            cgroups,
+        };
+        let frame = environment::start_frame(launch, dir, &common)?;
+        let lock = dir.create().map_err(failed("make", &dir.path))?;
+        let (stream, shim_pid, rest) = self
+            .spawn(launch, lock, frame)
+            .inspect_err(|_| dir.remove())
+            .map_err(failed("start the shim in", &dir.path))?;
+        let cgroup = environment::cgroup(launch, &common).map(PathBuf::from);
+        Ok(Begun {
+            stream,
+            shim_pid,
+            rest,
+            cgroup,
+        })
+    }
+
+    /// The connection to the shim, its pid, and what of the frame is still to be sent.
+    fn spawn(
+        &self,
+        launch: &Launch,
+        lock: File,
+        mut frame: Vec<u8>,
+    ) -> io::Result<(UnixStream, i32, Vec<u8>)> {
+        let (mut ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        // Before it exists, so that it need not wait. What does not fit follows later.
+        let sent = ours.write(&frame).unwrap_or(0);
+        frame.drain(..sent);
+        let stream = UnixStream::from_std(ours)?;
+        let (theirs, lock) = (OwnedFd::from(theirs), OwnedFd::from(lock));
+        let attempt = |image: &ShimImage| {
+            let mut command = Command::new(image.path());
+            command
+                .arg0(format!("supervisor-shim {}", launch.name))
+                .env_clear()
+                .stdin(Stdio::from(theirs.try_clone()?))
+                .stdout(Stdio::from(lock.try_clone()?))
+                .stderr(Stdio::null());
+            // Waited for by its pid, in link::reap: it may be adopted by another task.
+            let child = command.spawn()?;
+            Ok(i32::try_from(child.id()).unwrap_or_default())
+        };
+        let first = attempt(&self.image.borrow());
+        let refused = |error: &io::Error| {
+            // A machine without /proc, or one that forbids executable memfds.
+            matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+            )
+        };
+        let shim_pid = match first {
+            Err(error) if refused(&error) && self.image.borrow().is_memory() => {
+                let on_disk = ShimImage::on_disk(&self.data_dir)?;
+                let pid = attempt(&on_disk)?;
+                *self.image.borrow_mut() = on_disk;
+                pid
+            }
+            other => other?,
+        };
+        Ok((stream, shim_pid, frame))
+    }
+
+    fn orphans(&self, name: &ServiceName) -> Orphans {
+        Orphans {
+            main: None,
+            cgroup: None,
+            token: format!("{TOKEN_VARIABLE}={}", child_token(&self.key, name.as_str())),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+
+    /// Takes one generation over; `None` where nothing of it lives and no exit is on record.
+    async fn take_over(
+        &self,
+        name: &ServiceName,
+        dir: GenerationDir,
+        process: &ProcessSpec,
+        sink: ProcessSink,
+    ) -> Option<Adoption> {
+        let generation = dir.generation;
+        let mut life = Life {
+            sink,
+            process: std::sync::Arc::new(process.clone()),
+            orphans: self.orphans(name),
+            shim_pid: 0,
+            started: true,
+            exit: None,
+            over: false,
+            dir,
+        };
+        match inspect(&life.dir, &self.boot_id).await {
+            Found::Connected {
+                stream,
+                hello,
+                rest,
+            } => Some(self.resume(generation, life, stream, &hello, rest)),
+            Found::Ended(exit) => Some(Adoption::Ended { generation, exit }),
+            Found::Lost { record, exit } => {
+                life.orphans.learn(&record);
+                if life.orphans.living().is_empty() {
+                    return exit.map(|exit| Adoption::Ended {
+                        generation,
+                        exit: exit.exit(),
+                    });
+                }
+                let (process, shared) = Shared::new(false);
+                // `ShimLost` is the answer itself here; the sink hears only what follows.
+                life.exit = Some(exit.map_or_else(unknown_exit, |exit| exit.exit()));
+                actix_rt::spawn(async move { link::lose(&mut life, &shared).await });
+                Some(Adoption::ShimLost {
+                    generation,
+                    process,
+                })
+            }
+            Found::Nothing => None,
+        }
+    }
+
+    fn resume(
+        &self,
+        generation: Generation,
+        mut life: Life,
+        stream: UnixStream,
+        hello: &[u8],
+        rest: Vec<u8>,
+    ) -> Adoption {
+        let frame = Frame::parse(hello);
+        let record = life.dir.start_record();
+        if let Some(record) = &record {
+            life.orphans.learn(record);
+        }
+        life.orphans.main = frame.and_then(link::main_of).or(life.orphans.main);
+        life.shim_pid = frame
+            .and_then(|frame| frame.number(supervisor_shim::protocol::key::SHIM_PID))
+            .and_then(|pid| i32::try_from(pid).ok())
+            .or(record.map(|record| record.shim_pid))
+            .unwrap_or_default();
+        let pid = life.orphans.main.map_or(0, |main| main.pid);
+        life.exit = frame.and_then(link::exit_of);
+        let exit = life.exit.clone();
+        let (process, shared) = Shared::new(exit.is_none());
+        actix_rt::spawn(link::tend(shared, life, stream, rest));
+        match exit {
+            Some(exit) => Adoption::Remains {
+                generation,
+                exit,
+                process,
+            },
+            None => Adoption::Living {
+                generation,
+                pid,
+                process,
+            },
+        }
+    }
+}
+
+/// Stands for an exit that nobody saw, so that none is told.
+fn unknown_exit() -> supervisor_core::Exit {
+    supervisor_core::Exit {
+        code: None,
+        signal: None,
+        oom: false,
+        at: supervisor_core::Timestamp(0),
+    }
+}
+
+/// A shim that has been started.
+struct Begun {
+    stream: UnixStream,
+    shim_pid: i32,
+    /// What of its specification the socket did not take at once.
+    rest: Vec<u8>,
+    cgroup: Option<PathBuf>,
+}
+
+impl Processes for ShimProcesses {
+    fn launch(&self, launch: Launch, sink: ProcessSink) -> Box<dyn Process> {
+        let dir = GenerationDir::new(&self.shims, &launch.name, launch.generation);
+        let (process, shared) = Shared::new(false);
+        match self.begin(&launch, &dir) {
+            Ok(begun) => {
+                let mut orphans = self.orphans(&launch.name);
+                orphans.cgroup = begun.cgroup;
+                shared.send(&begun.rest);
+                let life = Life {
+                    sink,
+                    process: launch.process,
+                    dir,
+                    orphans,
+                    shim_pid: begun.shim_pid,
+                    started: false,
+                    exit: None,
+                    over: false,
+                };
+                actix_rt::spawn(link::tend(shared, life, begun.stream, Vec::new()));
+            }
+            Err(failure) => {
+                // Not from within the call: its caller is not ready to hear yet.
+                actix_rt::spawn(async move { sink(ProcessEvent::StartFailed(failure)) });
+            }
+        }
+        process
+    }
+
+    fn adopt<'a>(
+        &'a self,
+        name: &'a ServiceName,
+        process: &'a ProcessSpec,
+        sink: ProcessSink,
+    ) -> LocalBoxFuture<'a, Option<Adoption>> {
+        async move {
+            for dir in GenerationDir::all(&self.shims, name) {
+                let found = self
+                    .take_over(name, dir.clone(), process, Rc::clone(&sink))
+                    .await;
+                if found.is_some() {
+                    dir.remove_older();
+                    return found;
+                }
+                if !dir.is_locked() {
+                    dir.remove();
+                }
+            }
+            None
+        }
+        .boxed_local()
+    }
+}
+
+impl Drop for ShimProcesses {
+    fn drop(&mut self) {
+        if let Some(root) = &self.cgroups {
+            // Fails, as it should, as long as a service has a cgroup in it.
+            let _ = std::fs::remove_dir(root);
+        }
+    }
+}

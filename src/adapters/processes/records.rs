@@ -1,0 +1,193 @@
+//! The directory of one generation: its lock and the two records that its shim writes.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+
+use supervisor_core::event::{Exit, Generation};
+use supervisor_core::{ServiceName, Timestamp};
+use supervisor_shim::protocol::{EXIT_RECORD, LOCK_FILE, START_RECORD};
+
+use super::proc_fs::Identity;
+
+/// `data_dir/shim/NAME/GEN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GenerationDir {
+    pub(super) path: PathBuf,
+    pub(super) generation: Generation,
+}
+
+/// What a shim writes when its service has started. Unknown fields are ignored, as are
+/// missing ones that we can do without: shims of other versions are adopted too.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct StartRecord {
+    pub(super) pid: i32,
+    pub(super) start_time: i64,
+    #[serde(default)]
+    pub(super) shim_pid: i32,
+    #[serde(default)]
+    pub(super) shim_start_time: i64,
+    #[serde(default)]
+    pub(super) boot_id: String,
+    #[serde(default)]
+    pub(super) cgroup: String,
+}
+
+impl StartRecord {
+    pub(super) fn main(&self) -> Identity {
+        Identity {
+            pid: self.pid,
+            start_time: self.start_time,
+        }
+    }
+
+    pub(super) fn shim(&self) -> Identity {
+        Identity {
+            pid: self.shim_pid,
+            start_time: self.shim_start_time,
+        }
+    }
+
+    pub(super) fn cgroup(&self) -> Option<PathBuf> {
+        (!self.cgroup.is_empty()).then(|| PathBuf::from(&self.cgroup))
+    }
+}
+
+/// What a shim writes when its service's main process has ended.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ExitRecord {
+    #[serde(default)]
+    code: Option<i32>,
+    #[serde(default)]
+    signal: Option<i32>,
+    #[serde(default)]
+    time_us: i64,
+    #[serde(default)]
+    oom: bool,
+    /// Whether others of the service lived when it was written.
+    #[serde(default)]
+    pub(super) left: bool,
+}
+
+impl ExitRecord {
+    pub(super) fn exit(&self) -> Exit {
+        Exit {
+            code: self.code,
+            signal: self.signal,
+            oom: self.oom,
+            at: Timestamp(self.time_us),
+        }
+    }
+}
+
+impl GenerationDir {
+    pub(super) fn new(shims: &Path, name: &ServiceName, generation: Generation) -> Self {
+        let path = shims.join(name.as_str()).join(generation.to_string());
+        Self { path, generation }
+    }
+
+    /// All of a service, the newest first.
+    pub(super) fn all(shims: &Path, name: &ServiceName) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(shims.join(name.as_str())) else {
+            return Vec::new();
+        };
+        let mut found: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let generation = Generation(entry.file_name().to_str()?.parse().ok()?);
+                Some(Self {
+                    path: entry.path(),
+                    generation,
+                })
+            })
+            .collect();
+        found.sort_by_key(|dir| std::cmp::Reverse(dir.generation));
+        found
+    }
+
+    /// Makes it, with its lock taken. What an earlier life of the same number left is removed
+    /// first, but never while its shim lives.
+    pub(super) fn create(&self) -> io::Result<File> {
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700);
+        match builder.create(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                builder.recursive(true).create(&self.path)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.is_locked() {
+                    return Err(io::Error::other("a shim of the same generation still runs"));
+                }
+                fs::remove_dir_all(&self.path)?;
+                builder.create(&self.path)?;
+            }
+            Err(error) => return Err(error),
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.path.join(LOCK_FILE))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(lock)
+    }
+
+    /// Whether its shim lives (or a supervisor is just about to start it).
+    pub(super) fn is_locked(&self) -> bool {
+        File::open(self.path.join(LOCK_FILE)).is_ok_and(|lock| {
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
+        })
+    }
+
+    pub(super) fn start_record(&self) -> Option<StartRecord> {
+        self.read(START_RECORD)
+    }
+
+    pub(super) fn exit_record(&self) -> Option<ExitRecord> {
+        self.read(EXIT_RECORD)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> Option<T> {
+        let bytes = fs::read(self.path.join(file)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Removes the directories of earlier lives; one whose shim still writes its record is left
+    /// for the next time.
+    pub(super) fn remove_older(&self) {
+        let (Some(service), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let Ok(entries) = fs::read_dir(service) else {
+            return;
+        };
+        for entry in entries.flatten().filter(|entry| entry.file_name() != name) {
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|text| text.parse().ok());
+            let Some(generation) = number.map(Generation) else {
+                continue;
+            };
+            let older = Self {
+                path: entry.path(),
+                generation,
+            };
+            if generation < self.generation && !older.is_locked() {
+                older.remove();
+            }
+        }
+    }
+
+    /// Removes it. Only what nobody needs any more is ever removed, so a failure (a full or
+    /// read-only disk) costs some space and nothing else.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

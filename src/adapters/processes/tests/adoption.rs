@@ -1,0 +1,326 @@
+//! After our own death: what the next supervisor finds. Our death is the end of every
+//! connection at once, which is what dropping the processes does.
+
+use std::fs;
+
+use super::*;
+
+/// The life of a supervisor that starts one process and dies.
+async fn start_and_die(world: &World, name: &str, process: &ProcessSpec) -> i32 {
+    let processes = world.processes();
+    let mut run = launch(&processes, name, 1, process.clone());
+    run.started().await
+}
+
+fn in_world(world: &World, script: &str) -> ProcessSpec {
+    let mut process = shell(script);
+    process.cwd = world.path().to_owned();
+    process
+}
+
+#[actix_rt::test]
+async fn f28_a_living_process_is_adopted_as_it_is() {
+    let world = World::new();
+    let process = in_world(&world, "while [ ! -e end ]; do sleep 0.01; done; exit 9");
+    let pid = start_and_die(&world, "web", &process).await;
+    for _ in 0..3 {
+        let processes = world.processes();
+        let (found, _) = adopt(&processes, "web", &process).await;
+        let Some(Adoption::Living {
+            generation,
+            pid: found,
+            ..
+        }) = found
+        else {
+            panic!("not found alive");
+        };
+        assert_eq!((generation, found), (Generation(1), pid));
+    }
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::Living {
+        process: adopted, ..
+    }) = found
+    else {
+        panic!("not found alive");
+    };
+    let mut run = Run {
+        process: adopted,
+        events,
+    };
+    fs::write(world.file("end"), "").unwrap();
+    assert_eq!(
+        run.ended().await.code,
+        Some(9),
+        "what happens from now on is heard"
+    );
+}
+
+#[actix_rt::test]
+async fn an_adopted_process_is_stopped_like_any_other() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    start_and_die(&world, "web", &process).await;
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::Living {
+        process: adopted, ..
+    }) = found
+    else {
+        panic!("not found alive");
+    };
+    let mut run = Run {
+        process: adopted,
+        events,
+    };
+    run.process.stop();
+    assert_eq!(run.ended().await.signal, Some(libc::SIGTERM));
+}
+
+#[actix_rt::test]
+async fn an_exit_that_happened_meanwhile_is_learnt_with_its_code() {
+    let world = World::new();
+    let process = in_world(&world, "while [ ! -e end ]; do sleep 0.01; done; exit 42");
+    start_and_die(&world, "web", &process).await;
+    fs::write(world.file("end"), "").unwrap();
+    let dir = world.generation("web", 1);
+    until("the shim's end", || !dir.is_locked()).await;
+    let processes = world.processes();
+    for _ in 0..2 {
+        let (found, _) = adopt(&processes, "web", &process).await;
+        let Some(Adoption::Ended { generation, exit }) = found else {
+            panic!("not found ended");
+        };
+        assert_eq!((generation, exit.code), (Generation(1), Some(42)));
+    }
+}
+
+#[actix_rt::test]
+async fn an_exit_amid_the_adoption_is_never_lost() {
+    let world = World::new();
+    let process = in_world(&world, "while [ ! -e end ]; do sleep 0.01; done; exit 42");
+    for round in 0..20 {
+        let name = format!("web-{round}");
+        start_and_die(&world, &name, &process).await;
+        fs::write(world.file("end"), "").unwrap();
+        let processes = world.processes();
+        let (found, events) = adopt(&processes, &name, &process).await;
+        let exit = match found {
+            Some(Adoption::Ended { exit, .. }) => exit,
+            Some(Adoption::Living { process, .. }) => Run { process, events }.ended().await,
+            _ => panic!("nothing found"),
+        };
+        assert_eq!(exit.code, Some(42));
+        fs::remove_file(world.file("end")).unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn what_main_left_behind_is_found_as_remains_and_ended() {
+    let world = World::new();
+    let mut process = in_world(
+        &world,
+        "(setsid sh -c 'trap \"\" TERM; echo $$ > daemon; while :; do sleep 0.01; done' &) ; \
+         while [ ! -e end ]; do sleep 0.01; done; exit 8",
+    );
+    process.stop_timeout = Duration::from_secs(1000);
+    start_and_die(&world, "web", &process).await;
+    let daemon = identity(number_in(&world.file("daemon")).await);
+    fs::write(world.file("end"), "").unwrap();
+    let dir = world.generation("web", 1);
+    until("main's end", || {
+        dir.exit_record().is_some_and(|exit| exit.left)
+    })
+    .await;
+
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::Remains {
+        exit,
+        process: adopted,
+        ..
+    }) = found
+    else {
+        panic!("not found as remains");
+    };
+    assert_eq!(exit.code, Some(8));
+    assert!(
+        proc_fs::lives(daemon),
+        "it ignores TERM, and the timeout is long"
+    );
+    let mut run = Run {
+        process: adopted,
+        events,
+    };
+    run.process.stop();
+    run.process.stop();
+    run.gone().await;
+    assert!(!proc_fs::lives(daemon));
+}
+
+#[actix_rt::test]
+async fn f90_a_shim_lost_together_with_us_is_noticed_and_its_tree_ended() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let pid = start_and_die(&world, "web", &process).await;
+    let main = identity(pid);
+    let dir = world.generation("web", 1);
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGKILL));
+    until("the shim's end", || !dir.is_locked()).await;
+    assert!(proc_fs::lives(main));
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::ShimLost {
+        process: adopted, ..
+    }) = found
+    else {
+        panic!("not found lost");
+    };
+    Run {
+        process: adopted,
+        events,
+    }
+    .gone()
+    .await;
+    assert!(!proc_fs::lives(main));
+    let (found, _) = adopt(&processes, "web", &process).await;
+    assert!(found.is_none(), "nothing is left to find");
+}
+
+#[actix_rt::test]
+async fn f08_a_stranger_with_the_recorded_number_is_neither_signalled_nor_adopted() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let mut stranger = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let real = identity(i32::try_from(stranger.id()).unwrap());
+    let dir = world.generation("web", 1);
+    let boot_id = super::super::boot_id().unwrap();
+    let write = |pid: i32, start_time: i64, boot: &str| {
+        fs::create_dir_all(&dir.path).unwrap();
+        fs::write(dir.path.join("lock"), "").unwrap();
+        let record = format!(
+            r#"{{"protocol":1,"service":"web","generation":1,"boot_id":"{boot}","shim_pid":{pid},
+                "shim_start_time":{start_time},"pid":{pid},"start_time":{start_time},"cgroup":""}}"#
+        );
+        fs::write(dir.path.join("start.json"), record).unwrap();
+    };
+    let processes = world.processes();
+    // The number is right, the start time is not; or all is right, but of another boot.
+    for (start_time, boot) in [
+        (real.start_time - 1, boot_id.as_str()),
+        (real.start_time, "x"),
+    ] {
+        write(real.pid, start_time, boot);
+        let (found, _) = adopt(&processes, "web", &process).await;
+        assert!(found.is_none());
+        assert!(!dir.path.exists(), "what means nothing is cleaned up");
+    }
+    assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[actix_rt::test]
+async fn the_newest_life_counts_and_older_ones_are_cleaned_up() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let processes = world.processes();
+    let mut first = launch(&processes, "web", 3, shell("exit 1"));
+    first.started().await;
+    first.ended().await;
+    until("its end", || !world.generation("web", 3).is_locked()).await;
+    let mut second = launch(&processes, "web", 12, process.clone());
+    let pid = second.started().await;
+    assert!(!world.generation("web", 3).path.exists());
+    drop(second);
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::Living {
+        generation,
+        pid: found,
+        process,
+    }) = found
+    else {
+        panic!("not found alive");
+    };
+    assert_eq!((generation, found), (Generation(12), pid));
+    let mut run = Run { process, events };
+    run.process.stop();
+    run.ended().await;
+}
+
+#[actix_rt::test]
+async fn nothing_is_started_beside_a_living_shim_of_the_same_number() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let pid = start_and_die(&world, "web", &process).await;
+    let processes = world.processes();
+    let mut run = launch(&processes, "web", 1, process.clone());
+    let failure = run.failed().await;
+    assert!(failure.detail.contains("still runs"), "{}", failure.detail);
+    assert!(proc_fs::status(pid).is_some());
+    assert!(
+        world.generation("web", 1).start_record().is_some(),
+        "its files stay"
+    );
+}
+
+#[actix_rt::test]
+async fn f42_a_cut_record_is_no_record() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let pid = start_and_die(&world, "web", &process).await;
+    let dir = world.generation("web", 1);
+    let whole = fs::read(dir.path.join("start.json")).unwrap();
+    let processes = world.processes();
+    for end in 0..whole.len() - 2 {
+        fs::write(dir.path.join("start.json"), &whole[..end]).unwrap();
+        assert!(dir.start_record().is_none(), "cut at {end}");
+    }
+    // The shim itself still answers, so nothing is lost.
+    let (found, _) = adopt(&processes, "web", &process).await;
+    assert!(matches!(found, Some(Adoption::Living { pid: found, .. }) if found == pid));
+}
+
+#[actix_rt::test]
+async fn a_record_of_a_newer_shim_with_unknown_fields_is_read() {
+    let world = World::new();
+    let dir = world.generation("web", 1);
+    fs::create_dir_all(&dir.path).unwrap();
+    fs::write(dir.path.join("lock"), "").unwrap();
+    let record =
+        r#"{"protocol":99,"code":5,"time_us":7,"mood":"fine","left":false,"new":{"a":[1]}}"#;
+    fs::write(dir.path.join("exit.json"), record).unwrap();
+    let processes = world.processes();
+    let (found, _) = adopt(&processes, "web", &spec(&["true"])).await;
+    let Some(Adoption::Ended { exit, .. }) = found else {
+        panic!("not found ended");
+    };
+    assert_eq!((exit.code, exit.at.0), (Some(5), 7));
+}
+
+#[actix_rt::test]
+async fn a_hung_shim_is_taken_for_lost_in_the_end() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let pid = start_and_die(&world, "web", &process).await;
+    let main = identity(pid);
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::ShimLost {
+        process: adopted, ..
+    }) = found
+    else {
+        panic!("not found lost");
+    };
+    Run {
+        process: adopted,
+        events,
+    }
+    .gone()
+    .await;
+    assert!(!proc_fs::lives(main));
+}

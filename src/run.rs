@@ -1,0 +1,206 @@
+//! The run in the foreground: the one place where the program is wired together.
+//!
+//! ```text
+//!   configuration ─▶ data directory ─▶ log ─▶ adapters ─▶ actors ─▶ API
+//!                                                            │
+//!                 a signal ─▶ stop all, or leave them ─▶ API closed ─▶ log closed
+//! ```
+
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::{Logger, error, info, warn};
+
+use supervisor_actors::{Ports, Setup, Universe};
+
+use crate::adapters::child_token::child_token;
+use crate::adapters::clock::RealClock;
+use crate::adapters::data_dir::{DataDirError, DataDirLock, lock_data_dir};
+use crate::adapters::deacon_file::RealDeaconFile;
+use crate::adapters::dice::RealDice;
+use crate::adapters::errands::{self, RealErrands};
+use crate::adapters::logging::{self, LogGuard};
+use crate::adapters::marks::FileMarks;
+use crate::adapters::processes::{ProcessesError, ShimProcesses};
+use crate::adapters::store::SqliteStore;
+use crate::cli::{LogFormat, RunArgs};
+use crate::config::{self, OnExit, Settings};
+use crate::http::{self, Patience, Servers, Token, TokenError};
+use crate::signals::Signals;
+
+/// EX_CONFIG of sysexits.h.
+const BAD_CONFIGURATION: u8 = 78;
+
+/// How long events are kept.
+const KEEP_EVENTS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Why the program could not begin.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("the log's thread cannot be started")]
+    Log(#[source] io::Error),
+    #[error("there is no token for the API")]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Processes(#[from] ProcessesError),
+    #[error("the API's socket cannot be made in the data directory")]
+    Socket(#[source] io::Error),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    let settings = match config::load(&args.config, &|name| std::env::var(name).ok()) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            eprint!("{}", mistakes.render_for_stderr(args.no_color));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    keep_small();
+    begin(args, settings).unwrap_or_else(|failure| {
+        eprintln!("supervisor: {}", chain(&failure));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error and its causes, in one line.
+fn chain(failure: &dyn std::error::Error) -> String {
+    let mut line = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(next) = cause {
+        line.push_str(": ");
+        line.push_str(&next.to_string());
+        cause = next.source();
+    }
+    line
+}
+
+/// Our few threads need no heap of their own each: glibc would give every one an arena, and
+/// keep what each has freed.
+fn keep_small() {
+    // SAFETY: a plain setting, made before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+    }
+}
+
+fn begin(args: &RunArgs, settings: Settings) -> Result<ExitCode, StartError> {
+    let data_dir = lock_data_dir(&settings.supervisor.data_dir)?;
+    let (log, guard) = start_log(args, &settings)?;
+    let code = actix_rt::System::new().block_on(serve(settings, &data_dir, &log));
+    drop(guard);
+    code
+}
+
+fn start_log(args: &RunArgs, settings: &Settings) -> Result<(Logger, LogGuard), StartError> {
+    let mut wanted = settings.log.clone();
+    if let Some(format) = args.log_format {
+        wanted.format = match format {
+            LogFormat::Term => config::LogFormat::Term,
+            LogFormat::Json => config::LogFormat::Json,
+        };
+    }
+    let (log, guard) = logging::start(&wanted, args.no_color).map_err(StartError::Log)?;
+    logging::take_panics(&log, &guard);
+    if let Err(taken) = logging::take_log_crate(&log, &wanted.filter) {
+        warn!(log, "the libraries' own events are not logged"; "why" => %taken);
+    }
+    Ok((log, guard))
+}
+
+/// From the first actor to the last.
+async fn serve(
+    settings: Settings,
+    data_dir: &DataDirLock,
+    log: &Logger,
+) -> Result<ExitCode, StartError> {
+    // Before anything is started, so that no signal is missed.
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let own = settings.supervisor;
+    let clock = Arc::new(RealClock);
+    let url = own
+        .listen
+        .map_or_else(String::new, |address| format!("http://{address}"));
+    let services = settings.services.len();
+
+    info!(log, "supervisor starts";
+        "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
+        "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
+    let universe = Universe::start(Setup {
+        specs: settings.services,
+        ports: Ports {
+            clock: clock.clone(),
+            dice: Arc::new(RealDice::new()),
+            processes: Rc::new(ShimProcesses::new(data_dir, url)?),
+            errands: Rc::new(RealErrands::new(
+                own.token_env.into_iter().collect(),
+                errands::Patience::default(),
+            )),
+            marks: Rc::new(FileMarks::new(data_dir.path(), log.clone())),
+            store: Box::new(SqliteStore::new(
+                data_dir.path(),
+                KEEP_EVENTS,
+                clock.clone(),
+            )),
+            deacon: Box::new(RealDeaconFile::new(data_dir.path())),
+        },
+        log: log.clone(),
+    });
+
+    let token = match &own.token {
+        Some(token) => Token::new(token.reveal())?,
+        None => Token::load_or_create(data_dir.path())?,
+    };
+    let key = data_dir.key().clone();
+    let servers = http::serve(http::Options {
+        data_dir: data_dir.path().to_owned(),
+        listen: own.listen,
+        allowed_hosts: own.allowed_hosts,
+        public_status: own.public_status,
+        token,
+        child_token: Arc::new(move |name| child_token(&key, name)),
+        default_interval: settings.default_interval,
+        directory: universe.directory.clone(),
+        supervisor: universe.supervisor.clone(),
+        clock,
+        log: log.clone(),
+        patience: Patience::default(),
+    })
+    .map_err(StartError::Socket)?;
+
+    let why = signals.end(log).await;
+    let leave = own.on_exit == OnExit::Leave;
+    info!(log, "supervisor stops"; "why" => why, "services" => if leave { "left" } else { "stopped" });
+    let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;
+    info!(log, "supervisor has stopped");
+    Ok(code)
+}
+
+/// Stops the services (or leaves them), then the API, whose clients saw it happen.
+async fn stop(
+    universe: &Universe,
+    servers: Servers,
+    leave: bool,
+    patience: Duration,
+    log: &Logger,
+) -> ExitCode {
+    let all = universe.supervisor.shutdown(leave);
+    let code = match tokio::time::timeout(patience, all).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => {
+            // Their shims go on with the stop without us.
+            error!(log, "services did not stop in time"; "shutdown_timeout" => ?patience);
+            ExitCode::FAILURE
+        }
+    };
+    servers.stop().await;
+    code
+}

@@ -1,0 +1,715 @@
+//! The shim's life: one loop over one poll.
+//!
+//! ```text
+//!              exec done              main exits, others left      nothing left
+//!  Starting ──────────────▶ Running ──────────────────────▶ Remains ─────────────▶ Gone
+//!     │ setup or exec failed   └──────── main exits, nothing left ──────────────────▲
+//!     └──────────▶ Failed ──────────────────── child reaped ────────────────────────┘
+//! ```
+//! Happy path: Starting, Running, Gone. In `Remains` the stop ladder always runs: nothing is
+//! started beside what is left of a service.
+//!
+//! Who outranks whom: a second stop (kill now) over the ladder's timer over its first step.
+//! The child's failure pipe is read before its death is looked at, so `started` or
+//! `start_failed` always comes first and `exited` comes once. Reports to the supervisor come
+//! before anything that touches the disk.
+
+use crate::child::{self, Streams};
+use crate::log::Log;
+use crate::oom::OomCount;
+use crate::protocol::{self, Frame, Stage, VERSION, key, kind};
+use crate::record::{self, ExitFacts, Identity};
+use crate::spec::{self, Settings};
+use crate::sys::{self, Errno, Fd, NONE, PollFd, Reaped, flag, signal};
+use crate::text::{Digits, Text};
+use crate::tree;
+
+/// The socket to the supervisor that started us.
+const INHERITED_SOCKET: Fd = 0;
+/// The generation's lock, already taken.
+const INHERITED_LOCK: Fd = 1;
+/// Ours live above what a child gets.
+const OWN_FDS: Fd = 10;
+
+/// How long a fork that finds no room is tried again: DESIGN wants a short hiccup survived.
+const FORK_TRIES: u32 = 20;
+const FORK_WAIT_MS: u64 = 100;
+/// While killing, how often the tree is walked again for what was forked meanwhile.
+const KILL_AGAIN_MS: u64 = 20;
+/// While blocked after SIGKILL, how often that is said.
+const REPORT_MS: u64 = 1000;
+/// What is read from the log pipe at once.
+const LOG_BUFFER: usize = 64 << 10;
+const PAGE: usize = 4096;
+/// The longest command after the first frame is far shorter.
+const COMMAND_BUFFER: usize = 512;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Failed(Stage, Errno),
+    Running,
+    Remains(ExitFacts),
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ladder {
+    /// Nobody wants it to stop.
+    Idle,
+    /// Asked; killed at that time (monotonic milliseconds).
+    Asked { kill_at: u64 },
+    /// SIGKILL was sent; again and a report at these times.
+    Killing { again_at: u64, report_at: u64 },
+}
+
+struct Shim<'a> {
+    settings: Settings<'a>,
+    shim: Identity,
+    main: Identity,
+    phase: Phase,
+    ladder: Ladder,
+    /// How often a supervisor has asked for a stop.
+    stops: u32,
+    dir: Fd,
+    supervisor: Fd,
+    listener: Fd,
+    signals: Fd,
+    failure: Fd,
+    output: Fd,
+    log: Log<'a>,
+    buffer: &'static mut [u8],
+    commands: [u8; COMMAND_BUFFER],
+    commands_length: usize,
+    oom: OomCount,
+}
+
+/// Runs the shim to its end; gives its exit code, which nobody depends on.
+#[must_use]
+pub fn run() -> i32 {
+    let Ok((supervisor, umask)) = settle() else {
+        return 111;
+    };
+    let Some(start) = read_start(supervisor) else {
+        // The supervisor died before it had said what to start.
+        return 0;
+    };
+    let (length, memory) = start;
+    let (payload, _) = memory.split_at_mut(length);
+    // SAFETY: the pages stay mapped while the frame is in use: `release` keeps the settings'.
+    let payload: &'static [u8] =
+        unsafe { core::slice::from_raw_parts(payload.as_ptr(), payload.len()) };
+    let Some(frame) = Frame::parse(payload).filter(|frame| frame.kind == kind::START.as_bytes())
+    else {
+        return 111;
+    };
+    let settings = Settings::read(frame);
+    let mut shim = Shim {
+        settings,
+        shim: tree::identity(sys::getpid()),
+        main: Identity {
+            pid: 0,
+            start_time: 0,
+        },
+        phase: Phase::Starting,
+        ladder: Ladder::Idle,
+        stops: 0,
+        dir: NONE,
+        supervisor,
+        listener: NONE,
+        signals: NONE,
+        failure: NONE,
+        output: NONE,
+        log: Log::new(settings.log, settings.log_max_size, settings.log_keep),
+        buffer: &mut [],
+        commands: [0; COMMAND_BUFFER],
+        commands_length: 0,
+        oom: OomCount::default(),
+    };
+    match shim.start(frame, umask) {
+        Ok(()) => shim.supervise(frame, memory),
+        Err((stage, errno)) => shim.report_failed(stage, errno),
+    }
+    shim.finish();
+    0
+}
+
+/// Leaves everything of the supervisor's behind but the socket and the lock.
+fn settle() -> sys::Result<(Fd, u32)> {
+    // Closing first: a descriptor that our starter leaked must not live as long as we do.
+    let _ = sys::close_from(3, false);
+    let supervisor = sys::dup_above(INHERITED_SOCKET, OWN_FDS)?;
+    sys::dup_above(INHERITED_LOCK, OWN_FDS)?;
+    let null = sys::open(NONE, c"/dev/null", flag::O_RDWR, 0)?;
+    for fd in 0..3 {
+        sys::dup_onto(null, fd)?;
+    }
+    sys::close(null);
+    sys::block_signals(true);
+    sys::default_signals();
+    // Fails only where we lead a group already, and then nobody signals that group.
+    let _ = sys::setsid();
+    sys::prctl(sys::pr::SET_CHILD_SUBREAPER, 1)?;
+    sys::prctl(sys::pr::SET_NAME, c"supervisor-shim".as_ptr() as usize)?;
+    let umask = sys::umask(0o077);
+    sys::chdir(c"/")?;
+    Ok((supervisor, umask))
+}
+
+/// Reads the first frame into pages of its own: (payload's length, pages).
+fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8])> {
+    let mut head = [0_u8; 4];
+    read_exactly(supervisor, &mut head)?;
+    let length = u32::from_le_bytes(head) as usize;
+    if length == 0 || length > protocol::MAX_FRAME {
+        return None;
+    }
+    let memory = sys::map(length.next_multiple_of(PAGE)).ok()?;
+    read_exactly(supervisor, &mut memory[..length])?;
+    Some((length, memory))
+}
+
+fn read_exactly(fd: Fd, mut into: &mut [u8]) -> Option<()> {
+    while !into.is_empty() {
+        let count = sys::read(fd, into).ok().filter(|&count| count > 0)?;
+        into = &mut into[count..];
+    }
+    Some(())
+}
+
+impl Shim<'_> {
+    // === starting ===
+
+    fn start(&mut self, frame: Frame<'_>, umask: u32) -> core::result::Result<(), (Stage, Errno)> {
+        let setup = |errno| (Stage::Setup, errno);
+        self.dir = sys::open(NONE, self.settings.dir, flag::O_RDONLY, 0).map_err(setup)?;
+        self.signals = sys::child_signals().map_err(setup)?;
+        self.buffer = sys::map(LOG_BUFFER).map_err(setup)?;
+        let (output, output_end) = sys::pipe().map_err(setup)?;
+        let (failure, failure_end) = sys::pipe().map_err(setup)?;
+        sys::set_nonblocking(output).map_err(setup)?;
+        sys::set_nonblocking(failure).map_err(setup)?;
+        sys::set_nonblocking(self.supervisor).map_err(setup)?;
+        self.output = output;
+        self.failure = failure;
+
+        let pointers = (spec::pointers(frame) * size_of::<*const u8>()).next_multiple_of(PAGE);
+        let room_bytes = sys::map(pointers).map_err(setup)?;
+        let room_at = room_bytes.as_mut_ptr().cast::<*const u8>();
+        // SAFETY: fresh zeroed pages, aligned, of that size; zeros are null pointers.
+        let room =
+            unsafe { core::slice::from_raw_parts_mut(room_at, pointers / size_of::<*const u8>()) };
+        let mut child = spec::child(frame, room);
+        if let Some(uid) = child.uid {
+            // So that the service may reopen /dev/stdout, as web servers do.
+            let _ = sys::fchown(output_end, uid, child.gid.unwrap_or(u32::MAX));
+        }
+        let streams = Streams {
+            output: output_end,
+            failure: failure_end,
+        };
+        let cgroup = self.make_cgroup();
+        let mut tries = 0;
+        let pid = loop {
+            match sys::fork(cgroup) {
+                Ok(0) => {
+                    let (stage, errno) = child::become_service(&mut child, streams, umask);
+                    let mut told = [0_u8; 8];
+                    told[..4].copy_from_slice(&(stage as u32).to_ne_bytes());
+                    told[4..].copy_from_slice(&errno.0.to_ne_bytes());
+                    let _ = sys::write_all(failure_end, &told);
+                    sys::exit(127);
+                }
+                Ok(pid) => break pid,
+                Err(Errno::EAGAIN | Errno::ENOMEM) if tries < FORK_TRIES => {
+                    tries += 1;
+                    sys::sleep_ms(FORK_WAIT_MS);
+                }
+                Err(errno) => return Err((Stage::Fork, errno)),
+            }
+        };
+        sys::close(cgroup);
+        sys::close(output_end);
+        sys::close(failure_end);
+        self.main = tree::identity(pid);
+        // While the child executes. Where it cannot be written (a full disk) the service runs
+        // all the same: the next supervisor asks us over the socket.
+        let _ = record::write_start(self.dir, &self.settings, self.shim, self.main);
+        sys::unmap(room_bytes);
+        Ok(())
+    }
+
+    /// Makes the service's cgroup and opens it; the subreaper does without as well.
+    fn make_cgroup(&self) -> Fd {
+        if self.settings.cgroup.is_empty() {
+            return NONE;
+        }
+        let _ = sys::mkdir(self.settings.cgroup, 0o755);
+        sys::open(NONE, self.settings.cgroup, flag::O_RDONLY, 0).unwrap_or(NONE)
+    }
+
+    /// The exec has happened, or failed.
+    fn on_failure_pipe(&mut self) {
+        let mut told = [0_u8; 8];
+        let got = match sys::read(self.failure, &mut told) {
+            Err(Errno::EAGAIN) => return,
+            got => got,
+        };
+        sys::close(self.failure);
+        self.failure = NONE;
+        if got == Ok(told.len()) {
+            let number = |at: usize| [told[at], told[at + 1], told[at + 2], told[at + 3]];
+            let stage = u32::from_ne_bytes(number(0)) as usize;
+            let stage = Stage::ALL.get(stage).copied().unwrap_or(Stage::Setup);
+            self.phase = Phase::Failed(stage, Errno(i32::from_ne_bytes(number(4))));
+            return;
+        }
+        self.phase = Phase::Running;
+        let (mut pid, mut start) = (Digits::default(), Digits::default());
+        self.tell(
+            kind::STARTED,
+            &[
+                (key::PID, pid.of(i64::from(self.main.pid))),
+                (key::START_TIME, start.of(self.main.start_time)),
+            ],
+        );
+        self.listen();
+        self.oom = OomCount::now();
+    }
+
+    fn listen(&mut self) {
+        // Through /proc, as the directory's own path may be longer than an address holds.
+        let mut path = Text::<64>::new();
+        path.push(b"/proc/self/fd/")
+            .push_number(i64::from(self.dir))
+            .push(b"/")
+            .push(protocol::SOCKET.as_bytes());
+        let _ = sys::unlink(self.dir, c"sock", 0);
+        self.listener = sys::listen_unix(path.as_c()).unwrap_or(NONE);
+    }
+
+    fn report_failed(&mut self, stage: Stage, errno: Errno) {
+        self.phase = Phase::Gone;
+        record::remove_start(self.dir);
+        let mut digits = Digits::default();
+        self.tell(
+            kind::START_FAILED,
+            &[
+                (key::STAGE, stage.as_str().as_bytes()),
+                (key::ERRNO, digits.of(i64::from(errno.0))),
+            ],
+        );
+    }
+
+    // === the loop ===
+
+    fn supervise(&mut self, frame: Frame<'_>, memory: &'static mut [u8]) {
+        let mut memory = Some(memory);
+        while self.phase != Phase::Gone {
+            let mut fds = [
+                self.failure,
+                self.signals,
+                self.supervisor,
+                self.listener,
+                self.output,
+            ]
+            .map(|fd| PollFd {
+                fd,
+                events: flag::POLLIN,
+                found: 0,
+            });
+            let _ = sys::poll(&mut fds, self.wait_ms());
+            let [failure, signals, supervisor, listener, output] = fds.map(|fd| fd.found != 0);
+            if failure {
+                self.on_failure_pipe();
+            }
+            if signals {
+                self.on_child_signal();
+            }
+            if supervisor {
+                self.on_command();
+            }
+            if listener {
+                self.on_connection();
+            }
+            if output {
+                self.copy_output();
+            }
+            self.climb();
+            if self.failure == NONE
+                && let Some(memory) = memory.take()
+            {
+                release(frame, memory);
+            }
+        }
+    }
+
+    fn wait_ms(&self) -> Option<u64> {
+        let at = match self.ladder {
+            Ladder::Idle => return None,
+            Ladder::Asked { kill_at } => kill_at,
+            Ladder::Killing {
+                again_at,
+                report_at,
+            } => again_at.min(report_at),
+        };
+        Some(at.saturating_sub(sys::monotonic_ms()))
+    }
+
+    fn on_child_signal(&mut self) {
+        let mut ignored = [0_u8; 512];
+        while matches!(sys::read(self.signals, &mut ignored), Ok(1..)) {}
+        let mut ended = None;
+        let left = loop {
+            match sys::reap() {
+                Reaped::Child(pid, status) if pid == self.main.pid => ended = Some(status),
+                Reaped::Child(..) => {}
+                Reaped::Nobody => break true,
+                Reaped::NoChildren => break false,
+            }
+        };
+        if let Some(status) = ended {
+            if self.failure != NONE {
+                self.on_failure_pipe();
+            }
+            match self.phase {
+                Phase::Failed(stage, errno) => self.report_failed(stage, errno),
+                _ => self.on_main_exit(status, left),
+            }
+        } else if let (Phase::Remains(exit), false) = (self.phase, left) {
+            self.phase = Phase::Gone;
+            self.tell(kind::GONE, &[]);
+            self.drain_output();
+            let _ = record::write_exit(self.dir, &self.settings, self.main, exit, false);
+        }
+    }
+
+    fn on_main_exit(&mut self, status: i32, left: bool) {
+        let killed_by_us = matches!(self.ladder, Ladder::Killing { .. });
+        let mut exit = ExitFacts {
+            status,
+            time_us: sys::wall_us(),
+            oom: false,
+        };
+        if exit.signal() == Some(signal::KILL) && !killed_by_us {
+            exit.oom = self.oom.killed(self.main.pid);
+        }
+        self.phase = if left {
+            Phase::Remains(exit)
+        } else {
+            Phase::Gone
+        };
+        self.tell_exit(kind::EXITED, exit, left);
+        if left && !killed_by_us {
+            self.ask_remains();
+        }
+        self.drain_output();
+        let _ = record::write_exit(self.dir, &self.settings, self.main, exit, left);
+    }
+
+    // === stopping ===
+
+    /// TERM for whoever is left after main, and the ladder's timer where none runs.
+    fn ask_remains(&mut self) {
+        tree::signal_all(self.shim.pid, &[signal::TERM, signal::CONT]);
+        if self.ladder == Ladder::Idle {
+            self.ladder = self.asked();
+        }
+    }
+
+    fn asked(&self) -> Ladder {
+        let kill_at = sys::monotonic_ms().saturating_add(self.settings.stop_timeout_ms);
+        Ladder::Asked { kill_at }
+    }
+
+    /// `wanted` is how often the present supervisor has asked so far: what it repeats after a
+    /// broken connection counts once, and a new supervisor's first does not kill.
+    fn stop(&mut self, wanted: Option<i64>) {
+        let wanted = wanted.map_or(self.stops + 1, |wanted| wanted as u32);
+        if wanted <= self.stops {
+            return;
+        }
+        self.stops = wanted;
+        match (self.ladder, self.stops) {
+            (Ladder::Idle, _) => {
+                self.ladder = self.asked();
+                // Main is not reaped yet, so its number and its group's are still its own.
+                // The group exists once the child has called setsid.
+                let stop_signal = self.settings.stop_signal;
+                if sys::kill(-self.main.pid, stop_signal).is_err() {
+                    let _ = sys::kill(self.main.pid, stop_signal);
+                }
+                let _ = sys::kill(-self.main.pid, signal::CONT);
+            }
+            // The ladder that main's own exit began counts for the first.
+            (Ladder::Asked { .. }, 1) => {}
+            (Ladder::Asked { .. } | Ladder::Killing { .. }, _) => self.kill(),
+        }
+    }
+
+    /// The ladder's timer.
+    fn climb(&mut self) {
+        let now = sys::monotonic_ms();
+        match self.ladder {
+            _ if self.phase == Phase::Gone => {}
+            Ladder::Idle => {}
+            Ladder::Asked { kill_at } => {
+                if now >= kill_at {
+                    self.kill();
+                }
+            }
+            Ladder::Killing {
+                again_at,
+                mut report_at,
+            } => {
+                if now >= report_at {
+                    report_at = now + REPORT_MS;
+                    let list = tree::describe(self.shim.pid);
+                    if !list.as_bytes().is_empty() {
+                        self.tell(kind::BLOCKED, &[(key::LIST, list.as_bytes())]);
+                    }
+                }
+                if now >= again_at {
+                    self.kill_once();
+                    // Less often where it takes long: a walk reads every process's stat.
+                    let waited = now.saturating_sub(report_at.saturating_sub(REPORT_MS));
+                    let again_at = now + KILL_AGAIN_MS.max(waited.min(REPORT_MS / 4));
+                    self.ladder = Ladder::Killing {
+                        again_at,
+                        report_at,
+                    };
+                } else {
+                    self.ladder = Ladder::Killing {
+                        again_at,
+                        report_at,
+                    };
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        let now = sys::monotonic_ms();
+        self.kill_once();
+        self.ladder = match self.ladder {
+            Ladder::Killing { report_at, .. } => Ladder::Killing {
+                again_at: now + KILL_AGAIN_MS,
+                report_at,
+            },
+            Ladder::Idle | Ladder::Asked { .. } => Ladder::Killing {
+                again_at: now + KILL_AGAIN_MS,
+                report_at: now + REPORT_MS,
+            },
+        };
+    }
+
+    fn kill_once(&self) {
+        tree::kill_cgroup(self.settings.cgroup);
+        if !matches!(self.phase, Phase::Remains(_)) {
+            let _ = sys::kill(-self.main.pid, signal::KILL);
+            let _ = sys::kill(self.main.pid, signal::KILL);
+        }
+        tree::signal_all(self.shim.pid, &[signal::KILL]);
+    }
+
+    // === output ===
+
+    fn copy_output(&mut self) {
+        match sys::read(self.output, self.buffer) {
+            Ok(0) => {
+                // Every writer has closed it; the service may well live on.
+                sys::close(self.output);
+                self.output = NONE;
+            }
+            Ok(count) => {
+                self.log.append(&self.buffer[..count]);
+                if count > PAGE {
+                    // A burst must not stay in our memory for good.
+                    sys::forget(&mut self.buffer[PAGE..]);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What is in the pipe now; at most what a pipe holds, so that a writer who outlives the
+    /// tree (it was handed the descriptor) cannot keep us.
+    fn drain_output(&mut self) {
+        const MOST: u32 = 1 << 20 >> 16;
+        for _ in 0..MOST {
+            match sys::read(self.output, self.buffer) {
+                Ok(count @ 1..) => self.log.append(&self.buffer[..count]),
+                _ => return,
+            }
+        }
+    }
+
+    // === the supervisor ===
+
+    /// A supervisor that does not read for so long that its socket is full is let go: it, or
+    /// the next one, connects again and hears all of it in `hello`.
+    fn tell(&mut self, kind: &str, fields: &[(&str, &[u8])]) {
+        if self.supervisor == NONE {
+            return;
+        }
+        let mut frame = Text::<2048>::new();
+        protocol::encode(kind, fields, &mut |piece| {
+            frame.push(piece);
+        });
+        let sent = sys::send(self.supervisor, frame.as_bytes());
+        if sent != Ok(frame.as_bytes().len()) {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        sys::close(self.supervisor);
+        self.supervisor = NONE;
+        self.commands_length = 0;
+        if self.listener == NONE && self.failure == NONE {
+            self.listen();
+        }
+    }
+
+    fn tell_exit(&mut self, kind: &str, exit: ExitFacts, left: bool) {
+        let mut hello = Hello::default();
+        let fields = hello.exit_fields(exit, left);
+        self.tell(kind, &fields);
+    }
+
+    fn on_connection(&mut self) {
+        let Ok(fd) = sys::accept(self.listener) else {
+            return;
+        };
+        if sys::peer_uid(fd) != Ok(sys::geteuid()) {
+            sys::close(fd);
+            return;
+        }
+        sys::close(self.supervisor);
+        self.supervisor = fd;
+        self.commands_length = 0;
+        self.say_hello();
+    }
+
+    fn say_hello(&mut self) {
+        let mut digits: [Digits; 6] = core::array::from_fn(|_| Digits::default());
+        let [version, generation, shim, shim_start, pid, start] = &mut digits;
+        let settings = self.settings;
+        let state: &[u8] = match self.phase {
+            Phase::Starting | Phase::Failed(..) => b"starting",
+            Phase::Running => b"running",
+            Phase::Remains(_) => b"remains",
+            Phase::Gone => b"gone",
+        };
+        let facts: [(&str, &[u8]); 8] = [
+            (key::PROTOCOL, version.of(i64::from(VERSION))),
+            (key::SERVICE, settings.service.to_bytes()),
+            (key::GENERATION, generation.of(settings.generation)),
+            (key::SHIM_PID, shim.of(i64::from(self.shim.pid))),
+            (key::SHIM_START_TIME, shim_start.of(self.shim.start_time)),
+            (key::PID, pid.of(i64::from(self.main.pid))),
+            (key::START_TIME, start.of(self.main.start_time)),
+            (key::STATE, state),
+        ];
+        let Phase::Remains(exit) = self.phase else {
+            return self.tell(kind::HELLO, &facts);
+        };
+        let mut hello = Hello::default();
+        let mut all: [(&str, &[u8]); 12] = [("", b""); 12];
+        all[..8].copy_from_slice(&facts);
+        all[8..].copy_from_slice(&hello.exit_fields(exit, true));
+        self.tell(kind::HELLO, &all);
+    }
+
+    fn on_command(&mut self) {
+        let free = &mut self.commands[self.commands_length..];
+        match sys::read(self.supervisor, free) {
+            Err(Errno::EAGAIN) => return,
+            Ok(0) | Err(_) => return self.let_go(),
+            Ok(count) => self.commands_length += count,
+        }
+        loop {
+            let commands = self.commands;
+            let (payload, used) = match protocol::first_frame(&commands[..self.commands_length]) {
+                Ok(Some(found)) => found,
+                Ok(None) if self.commands_length < COMMAND_BUFFER => return,
+                // Nothing that we know is so long.
+                Ok(None) | Err(protocol::TooLong) => return self.let_go(),
+            };
+            self.commands.copy_within(used..self.commands_length, 0);
+            self.commands_length -= used;
+            if let Some(frame) = Frame::parse(payload) {
+                self.obey(frame);
+            }
+        }
+    }
+
+    fn obey(&mut self, frame: Frame<'_>) {
+        if frame.kind == kind::STOP.as_bytes() {
+            self.stop(frame.number(key::NUMBER));
+        } else if frame.kind == kind::SIGNAL.as_bytes()
+            && matches!(self.phase, Phase::Starting | Phase::Running)
+            && let Some(number) = frame.number(key::NUMBER)
+        {
+            let _ = sys::kill(self.main.pid, number as i32);
+        }
+    }
+
+    /// Nothing of the service is left.
+    fn finish(&mut self) {
+        /// The kernel needs a moment after the last one was reaped.
+        const TRIES: u32 = 20;
+        self.drain_output();
+        let _ = sys::unlink(self.dir, c"sock", 0);
+        if self.settings.cgroup.is_empty() {
+            return;
+        }
+        for _ in 0..TRIES {
+            match sys::unlink(NONE, self.settings.cgroup, flag::AT_REMOVEDIR) {
+                Ok(()) | Err(Errno::ENOENT) => return,
+                Err(_) => sys::sleep_ms(10),
+            }
+        }
+    }
+}
+
+/// The numbers of an exit as text, for as long as their frame is built.
+#[derive(Default)]
+struct Hello {
+    how: Digits,
+    time: Digits,
+}
+
+impl Hello {
+    fn exit_fields(&mut self, exit: ExitFacts, left: bool) -> [(&'static str, &[u8]); 4] {
+        let how = match exit.signal() {
+            Some(signal) => (key::SIGNAL, i64::from(signal)),
+            None => (key::CODE, i64::from(exit.code().unwrap_or(0))),
+        };
+        let flag = |on: bool| -> &'static [u8] { if on { b"1" } else { b"0" } };
+        [
+            (how.0, self.how.of(how.1)),
+            (key::TIME_US, self.time.of(exit.time_us)),
+            (key::OOM, flag(exit.oom)),
+            (key::LEFT, flag(left)),
+        ]
+    }
+}
+
+/// Gives the frame's pages back but those of the settings, which stand at its front, and
+/// wipes what of the arguments and the environment (secrets) shares a page with them.
+fn release(frame: Frame<'_>, memory: &'static mut [u8]) {
+    let first = frame
+        .fields()
+        .find(|(name, _)| *name == key::ARG.as_bytes() || *name == key::ENV.as_bytes());
+    let Some((name, _)) = first else {
+        return;
+    };
+    let settings_end = name.as_ptr() as usize - memory.as_ptr() as usize;
+    let page_end = settings_end.next_multiple_of(PAGE).min(memory.len());
+    let (kept, rest) = memory.split_at_mut(page_end);
+    kept[settings_end..].fill(0);
+    if !rest.is_empty() {
+        sys::unmap(rest);
+    }
+}
