@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -82,6 +81,10 @@ impl World {
                 level: Level::Warning,
             },
         }
+    }
+
+    fn home_text(&self) -> &str {
+        self.home.path().to_str().expect("a path of ours")
     }
 
     /// The names in the directory that begin so.
@@ -281,41 +284,39 @@ fn f37_a_full_disk_is_said_and_writing_goes_on_when_there_is_room_again() {
     assert_eq!(store.notices(), Vec::<String>::new());
 }
 
-#[test]
-fn f37_a_really_full_file_system_is_said_and_writing_goes_on_when_there_is_room_again() {
+/// Runs `body` with a small file system of its own in `world.home`, where that is allowed.
+fn on_a_small_disk(body: impl FnOnce(&World) + Send + 'static) {
     // A mount namespace belongs to a thread: this one's end unmounts it.
-    std::thread::spawn(|| {
+    let thread = std::thread::spawn(|| {
         let world = World::new();
         let flags = rustix::thread::UnshareFlags::NEWNS;
         // SAFETY: only unsharing the table of descriptors (FILES) can break others.
         if let Err(error) = unsafe { rustix::thread::unshare_unsafe(flags) } {
-            eprintln!("not allowed to mount here ({error}): the portable test must do");
+            eprintln!("not allowed to mount here ({error}): the portable tests must do");
             return;
         }
-        let run = |arguments: &[&str]| {
-            let status = Command::new("mount")
-                .args(arguments)
-                .status()
-                .expect("mount runs");
-            assert!(
-                status.success(),
-                "mount {arguments:?}: {:?}",
-                status.signal()
-            );
-        };
-        let home = world.home.path().to_str().expect("a path of ours");
-        run(&["--make-rprivate", "/"]);
-        run(&["-t", "tmpfs", "-o", "size=600k", "none", home]);
+        mount(&["--make-rprivate", "/"]);
+        mount(&["-t", "tmpfs", "-o", "size=600k", "none", world.home_text()]);
+        body(&world);
+    });
+    thread.join().expect("no panic");
+}
 
+fn mount(arguments: &[&str]) {
+    let status = Command::new("mount").args(arguments).status();
+    let status = status.expect("mount runs");
+    assert!(status.success(), "mount {arguments:?}: {status}");
+}
+
+#[test]
+fn f37_a_really_full_file_system_is_said_and_writing_goes_on_when_there_is_room_again() {
+    on_a_small_disk(|world| {
         let mut store = world.store();
         store.commit(&memories([("a", "1")])).expect("committed");
         let ballast = world.home.path().join("ballast");
+        // As much as fits, to the last page.
         let mut size = 600_000;
-        while size > 0 {
-            // As much as fits, to the last page.
-            if fs::write(&ballast, vec![1; size]).is_ok() {
-                break;
-            }
+        while fs::write(&ballast, vec![1; size]).is_err() {
             size -= 4096;
         }
         let huge = "x".repeat(20_000);
@@ -338,9 +339,28 @@ fn f37_a_really_full_file_system_is_said_and_writing_goes_on_when_there_is_room_
         store.commit(&memories([("b", &huge)])).expect("room again");
         assert_eq!(loaded(&mut store).len(), 2);
         assert_eq!(world.names("state.db.corrupt"), Vec::<String>::new());
-    })
-    .join()
-    .expect("no panic");
+    });
+}
+
+#[test]
+fn f39_a_file_system_that_became_read_only_is_said_and_used_again_when_it_is_not() {
+    on_a_small_disk(|world| {
+        // What is open for writing would hold the remount up.
+        world
+            .store()
+            .commit(&memories([("a", "1")]))
+            .expect("committed");
+        mount(&["-o", "remount,ro", world.home_text()]);
+        let mut store = world.store();
+        let error = store
+            .commit(&memories([("a", "2")]))
+            .expect_err("read-only");
+        assert!(matches!(&error, StoreError::Unavailable(_)), "{error}");
+        mount(&["-o", "remount,rw", world.home_text()]);
+        store.commit(&memories([("a", "3")])).expect("committed");
+        assert_eq!(loaded(&mut store), map([("a", "3")]));
+        assert_eq!(store.notices(), Vec::<String>::new());
+    });
 }
 
 #[test]
