@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
 use slog::{error, info};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -30,7 +30,9 @@ use supervisor_core::{Level, ServiceName, Timestamp};
 use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
 use crate::handle::InformError;
 use crate::internal::PULSE;
-use crate::messages::{Ack, Committed, GetEvents, Load, NewEvent, Record, SelfPulse, Storage};
+use crate::messages::{
+    Ack, Committed, GetEvents, Load, NewEvent, Noticed, Record, SelfPulse, Storage,
+};
 use crate::ports::{Batch, EventRow, Store, StoreError};
 
 /// How many events are kept while the database cannot be written; the oldest go first.
@@ -137,7 +139,7 @@ impl Archive {
         let store = Arc::clone(&self.store);
         let address = context.address();
         let task = actix_rt::task::spawn_blocking(move || {
-            let result = on_store(&store, |store| store.commit(&batch));
+            let result = on_store(&store, &address, |store| store.commit(&batch));
             // Bounded: one transaction is under way at a time.
             address.do_send(Committed { batch, result });
         });
@@ -161,7 +163,7 @@ impl Archive {
         // With the queue as it is before the next transaction takes it: reading before or
         // after that one makes no difference then.
         for asker in std::mem::take(&mut self.loads) {
-            self.load(asker);
+            self.load(asker, context.address());
         }
         if self.outage.is_none() {
             self.commit(context);
@@ -169,17 +171,13 @@ impl Archive {
     }
 
     /// Reads what services remember, as it was written or is about to be.
-    fn load(&self, asker: oneshot::Sender<Loaded>) {
+    fn load(&self, asker: oneshot::Sender<Loaded>, address: Addr<Self>) {
         // What waits to be written is younger than what is.
         let pending = self.memories.clone();
         let store = Arc::clone(&self.store);
-        let log = self.guard.world().log.clone();
         let task = actix_rt::task::spawn_blocking(move || {
-            let read = on_store(&store, |store| Ok((store.notices(), store.load()?)));
-            let loaded = read.map(|(notices, rows)| {
-                for notice in notices {
-                    error!(log, "storage notice"; "notice" => notice);
-                }
+            let read = on_store(&store, &address, |store| store.load());
+            let loaded = read.map(|rows| {
                 let mut rows: HashMap<String, String> = rows.into_iter().collect();
                 rows.extend(
                     pending
@@ -277,6 +275,31 @@ impl Archive {
         world.supervisor.tell(Storage(Ok(())));
     }
 
+    /// What the store wants people to know, such as a damaged database, goes into the log and
+    /// the history.
+    fn noticed(&mut self, notices: Vec<String>, context: &mut Context<Self>) {
+        let world = Rc::clone(self.guard.world());
+        let events = notices.into_iter().map(|notice| {
+            error!(world.log, "storage notice"; "notice" => &notice);
+            NewEvent {
+                time: world.ports.clock.wall(),
+                service: crate::internal::name(Subject::Archive),
+                change: Change {
+                    kind: EventKind::Supervisor,
+                    from: None,
+                    to: None,
+                    reason: notice,
+                    level: Level::Warning,
+                },
+            }
+        });
+        let record = Record {
+            events: events.collect(),
+            ..Record::default()
+        };
+        self.take(record, context);
+    }
+
     fn pulse(&mut self, context: &mut Context<Self>) {
         // Bounded: one each ten seconds.
         self.guard
@@ -296,19 +319,31 @@ fn drop_oldest(events: &mut Vec<NewEvent>) -> u64 {
     excess as u64
 }
 
-/// Uses the store on a blocking thread. A store that panics has failed; it is used again, for
-/// its transaction was dropped, that is, rolled back.
+/// Uses the store on a blocking thread, and passes on what it noticed. A store that panics has
+/// failed; it is used again, for its transaction was dropped, that is, rolled back.
 fn on_store<R>(
     store: &Mutex<Box<dyn Store>>,
+    archive: &Addr<Archive>,
     use_it: impl FnOnce(&mut dyn Store) -> Result<R, StoreError>,
 ) -> Result<R, StoreError> {
     let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-    catch_unwind(AssertUnwindSafe(|| use_it(&mut **store))).unwrap_or_else(|payload| {
-        let text = text_of(&*payload);
-        Err(StoreError::Unavailable(format!(
-            "its code panicked: {text}"
-        )))
-    })
+    let used = AssertUnwindSafe(|| {
+        let result = use_it(&mut **store);
+        (result, store.notices())
+    });
+    match catch_unwind(used) {
+        Ok((result, notices)) => {
+            if !notices.is_empty() {
+                // Bounded: a few at most for each use of the store.
+                archive.do_send(Noticed(notices));
+            }
+            result
+        }
+        Err(payload) => Err(StoreError::Unavailable(format!(
+            "its code panicked: {}",
+            text_of(&*payload)
+        ))),
+    }
 }
 
 impl Actor for Archive {
@@ -343,16 +378,26 @@ impl Handler<Committed> for Archive {
     }
 }
 
+impl Handler<Noticed> for Archive {
+    type Result = ();
+
+    fn handle(&mut self, Noticed(notices): Noticed, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| {
+            actor.noticed(notices, context);
+        });
+    }
+}
+
 impl Handler<Load> for Archive {
     type Result = ResponseFuture<Loaded>;
 
     fn handle(&mut self, _: Load, context: &mut Self::Context) -> Self::Result {
-        guarded(self, context, |actor, _| {
+        guarded(self, context, |actor, context| {
             let (asker, answer) = oneshot::channel();
             if actor.in_flight.is_some() {
                 actor.loads.push(asker);
             } else {
-                actor.load(asker);
+                actor.load(asker, context.address());
             }
             Box::pin(async { answer.await.unwrap_or(Err(StoreError::NoArchive)) })
         })
@@ -362,15 +407,18 @@ impl Handler<Load> for Archive {
 impl Handler<GetEvents> for Archive {
     type Result = ResponseFuture<Result<Vec<EventRow>, StoreError>>;
 
-    fn handle(&mut self, GetEvents(query): GetEvents, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetEvents(query): GetEvents, context: &mut Self::Context) -> Self::Result {
+        let address = context.address();
         let store = Arc::clone(&self.store);
         let readers = Arc::clone(&self.readers);
         Box::pin(async move {
             // Both awaits may be cancelled: a reader who went away gives its place back.
             let _place = readers.acquire().await.map_err(|_| StoreError::NoArchive)?;
-            actix_rt::task::spawn_blocking(move || on_store(&store, |store| store.events(&query)))
-                .await
-                .map_err(|_| StoreError::NoArchive)?
+            actix_rt::task::spawn_blocking(move || {
+                on_store(&store, &address, |store| store.events(&query))
+            })
+            .await
+            .map_err(|_| StoreError::NoArchive)?
         })
     }
 }

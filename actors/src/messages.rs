@@ -276,6 +276,11 @@ pub(crate) struct Committed {
     pub(crate) result: Result<(), StoreError>,
 }
 
+/// The store's blocking thread → Archive: what people should know of the database.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Noticed(pub(crate) Vec<String>);
+
 /// Archive → Supervisor: whether records reach the disk; said on every change.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -164,7 +164,8 @@ pub trait Store: Send {
     /// Where the database cannot be read.
     fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError>;
 
-    /// What happened on opening that people should know: a database set aside as corrupt.
+    /// What people should know and was not said yet: a database set aside as corrupt. Asked
+    /// for after every use.
     fn notices(&mut self) -> Vec<String> {
         Vec::new()
     }

@@ -22,6 +22,7 @@ struct Contents {
     panics: bool,
     commits: u64,
     delay: std::time::Duration,
+    notices: Vec<String>,
 }
 
 impl MemoryStore {
@@ -42,6 +43,11 @@ impl MemoryStore {
     /// From now on each commit takes so long, in real time.
     pub fn delay(&self, delay: std::time::Duration) {
         self.lock().delay = delay;
+    }
+
+    /// On its next use it notices this.
+    pub fn notice(&self, text: &str) {
+        self.lock().notices.push(text.to_owned());
     }
 
     /// How many transactions were committed.
@@ -124,6 +130,10 @@ impl Store for MemoryStore {
             None => rows.len().saturating_sub(limit),
         };
         Ok(rows.into_iter().skip(from).take(limit).collect())
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lock().notices)
     }
 }
 
