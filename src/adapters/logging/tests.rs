@@ -363,14 +363,14 @@ fn records_of_the_log_crate_come_with_their_origin() {
 
 #[test]
 fn the_program_s_own_log_can_be_started_without_a_file() {
-    let (log, guard) = start(&LogSettings {
+    let settings = LogSettings {
         filter: levels(),
         format: LogFormat::Term,
         file: None,
         max_size: 10_000_000,
         keep: 5,
-    })
-    .expect("started");
+    };
+    let (log, guard) = start(&settings, true).expect("started");
     debug!(log, "not shown");
     drop(guard);
     std::io::stderr().flush().expect("flushed");
