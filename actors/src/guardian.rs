@@ -53,11 +53,13 @@ pub(crate) struct Guard {
 }
 
 /// A death that nobody has dealt with yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Death {
     pub(crate) subject: Subject,
     /// The panic's text.
     pub(crate) text: String,
+    /// When it may be rebuilt; `None` until the guardian has thought about it.
+    pub(crate) due: Option<Mono>,
 }
 
 /// An actor that is rebuilt when it panics.
@@ -131,6 +133,7 @@ impl Drop for Guard {
             self.world.mourn(Death {
                 subject: self.subject,
                 text,
+                due: None,
             });
         }
     }
@@ -162,10 +165,41 @@ impl Guardian {
         });
     }
 
-    fn bury(&mut self, death: Death, context: &mut Context<Self>) {
+    /// Deals with all deaths that it is time to deal with.
+    fn tend(&mut self, context: &mut Context<Self>) {
         let world = Rc::clone(self.guard.world());
         let now = world.ports.clock.mono();
-        let died = self.deaths.entry(death.subject).or_default();
+        while let Some(death) = world.next_death(now) {
+            // Whatever happens to this guardian below, the dead one is not forgotten: it is
+            // rebuilt before anything is said about it, or stands in the list again.
+            let wait = match death.due {
+                None => self.wait(death.subject, now),
+                Some(_) => Duration::ZERO,
+            };
+            let line = death.clone();
+            if death.subject == Subject::Guardian {
+                // It has been rebuilt already: it is the one who reads this.
+                count(&world, death);
+            } else if wait.is_zero() {
+                rebuild(&world, death);
+            } else {
+                let due = Some(now + wait);
+                world.mourn(Death { due, ..death });
+                context.run_later(wait, |actor, context| {
+                    guarded(actor, context, Self::tend);
+                });
+            }
+            if line.due.is_none() {
+                error!(world.log, "actor panicked";
+                    "actor" => world.label(line.subject), "panic" => &line.text,
+                    "rebuilt_in_ms" => wait.as_millis());
+            }
+        }
+    }
+
+    /// How long it must wait to be rebuilt: it has just died once more.
+    fn wait(&mut self, subject: Subject, now: Mono) -> Duration {
+        let died = self.deaths.entry(subject).or_default();
         died.push_back(now);
         while died
             .front()
@@ -173,24 +207,9 @@ impl Guardian {
         {
             died.pop_front();
         }
-        let wait = match died.len().checked_sub(MAX_DEATHS + 1) {
+        match died.len().checked_sub(MAX_DEATHS + 1) {
             Some(first) => (died[first] + DEATH_WINDOW).since(now),
             None => Duration::ZERO,
-        };
-        error!(world.log, "actor panicked";
-            "actor" => world.label(death.subject), "panic" => &death.text,
-            "deaths_within_a_minute" => died.len(), "rebuilt_in_ms" => wait.as_millis());
-        if death.subject == Subject::Guardian {
-            // It has been rebuilt already: it is the one who reads this.
-            count(&world, death);
-        } else if wait.is_zero() {
-            rebuild(&world, death);
-        } else {
-            context.run_later(wait, move |actor, context| {
-                guarded(actor, context, |actor, _| {
-                    rebuild(actor.guard.world(), death);
-                });
-            });
         }
     }
 }
@@ -201,8 +220,9 @@ fn rebuild(world: &Rc<World>, death: Death) {
     match catch_unwind(AssertUnwindSafe(|| world.build(death.subject))) {
         Ok(()) => count(world, death),
         Err(payload) => world.mourn(Death {
-            subject: death.subject,
             text: text_of(&*payload),
+            due: None,
+            ..death
         }),
     }
 }
@@ -238,10 +258,6 @@ impl Handler<Deaths> for Guardian {
     type Result = ();
 
     fn handle(&mut self, _: Deaths, context: &mut Self::Context) {
-        guarded(self, context, |actor, context| {
-            for death in actor.guard.world().take_deaths() {
-                actor.bury(death, context);
-            }
-        });
+        guarded(self, context, Self::tend);
     }
 }

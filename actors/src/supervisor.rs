@@ -339,6 +339,8 @@ impl Guarded for Supervisor {
     }
 
     fn last_will(&mut self) {
+        // The next one goes on from this very moment.
+        self.leave_mark();
         self.write_all();
         self.send();
     }

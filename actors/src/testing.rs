@@ -34,7 +34,7 @@ use crate::universe::{Setup, Universe};
 use crate::world::Ports;
 
 pub use clock::{FakeClock, FixedDice, PausedSystem};
-pub use machine::{FakeErrands, Machine, Script};
+pub use machine::{Act, FakeErrands, Machine, Script, What};
 pub use specs::{alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
 

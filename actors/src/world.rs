@@ -2,12 +2,14 @@
 //! outlive any one of them. There is one for each universe and none besides.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use slog::Logger;
 
 use supervisor_core::Timestamp;
+use supervisor_core::time::Mono;
 
 use crate::archive::Archive;
 use crate::deacon::Deacon;
@@ -76,7 +78,7 @@ pub(crate) struct World {
     sinks: Cell<u32>,
     /// What the actor that is unwinding just now died of.
     last_words: RefCell<Option<String>>,
-    deaths: RefCell<Vec<Death>>,
+    deaths: RefCell<VecDeque<Death>>,
 }
 
 impl World {
@@ -147,8 +149,8 @@ impl World {
             // The whole system is being dropped.
             return;
         }
-        let own = death.subject == Subject::Guardian;
-        self.deaths.borrow_mut().push(death);
+        let own = death.subject == Subject::Guardian && death.due.is_none();
+        self.deaths.borrow_mut().push_back(death);
         if own {
             // Nobody else would do it. The new one begins by looking at the deaths.
             self.build(Subject::Guardian);
@@ -158,7 +160,12 @@ impl World {
         }
     }
 
-    pub(crate) fn take_deaths(&self) -> Vec<Death> {
-        self.deaths.take()
+    /// The oldest death that it is time to deal with.
+    pub(crate) fn next_death(&self, now: Mono) -> Option<Death> {
+        let mut deaths = self.deaths.borrow_mut();
+        let next = deaths
+            .iter()
+            .position(|death| death.due.is_none_or(|due| due <= now))?;
+        deaths.remove(next)
     }
 }

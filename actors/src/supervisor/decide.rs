@@ -98,10 +98,11 @@ impl Supervisor {
             return;
         };
         let (level, down) = (entry.service.level(), entry.service.is_down());
+        let generation = entry.service.generation();
         let actions = entry.service.on(event, &now);
         let reached = entry.service.level();
         let went_down = !down && entry.service.is_down();
-        entry.leaving &= !went_down;
+        entry.leaving &= !went_down && entry.service.generation() == generation;
         self.wheel.arm(id, entry.service.deadline(now.amnesty));
         if reached != level {
             let spec = Rc::clone(&entry.spec);
@@ -110,7 +111,7 @@ impl Supervisor {
         }
         self.mark_dirty(id);
         for action in actions {
-            self.carry_out(id, action, at);
+            self.carry_out(id, action, generation, at);
         }
         self.calm(id);
         self.notice_readiness(id);
@@ -119,7 +120,8 @@ impl Supervisor {
         }
     }
 
-    fn carry_out(&mut self, id: u32, action: Action, at: Moment) {
+    /// Carries out an action; `before` is the life that the event found.
+    fn carry_out(&mut self, id: u32, action: Action, before: Generation, at: Moment) {
         let poke = match action {
             Action::Start { .. } if self.closing.is_some() => {
                 // It ended while it waited for its turn to be stopped. Nothing is started any
@@ -138,7 +140,7 @@ impl Supervisor {
             }
             Action::Tell(change) => {
                 self.weigh(id, &change, at);
-                self.tell(id, change, at);
+                self.tell(id, change, before, at);
                 return;
             }
         };

@@ -42,16 +42,20 @@ impl Supervisor {
     fn begin_one(&mut self, id: u32) {
         let entry = &mut self.entries[id as usize];
         entry.begun = true;
+        if entry.spec.enabled {
+            self.queue.push_back((id, Event::Begin));
+            return;
+        }
         // A disabled one that an operator had started goes on if it lives; what is remembered
-        // as alive and is not found is let go.
-        if entry.spec.enabled || entry.service.state() == StateWord::Stopped {
-            if entry.spec.enabled {
-                self.queue.push_back((id, Event::Begin));
-            }
-        } else if !entry.service.is_down() && !entry.found {
-            let generation = entry.service.generation();
+        // as alive and was not found is let go, and one that others run is not judged.
+        let external = entry.service.state() == StateWord::External;
+        let lost = !entry.service.is_down() && !entry.found;
+        let generation = entry.service.generation();
+        if external || lost {
             let why = Event::SHUTDOWN.to_owned();
             self.queue.push_back((id, Event::Stop { why }));
+        }
+        if lost {
             self.queue.push_back((id, Event::Gone { generation }));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use supervisor_core::event::Change;
+use supervisor_core::event::{Change, Generation};
 
 use crate::messages::{NewEvent, Patrol};
 
@@ -23,9 +23,17 @@ macro_rules! at_grade {
 const SOME: usize = 256;
 
 impl Supervisor {
-    /// Records and logs what a machine decided.
-    pub(super) fn tell(&mut self, id: u32, change: Change, at: Moment) {
-        self.log_change(id, &change);
+    /// Records and logs what a machine decided; `before` is the life that the event found.
+    pub(super) fn tell(&mut self, id: u32, change: Change, before: Generation, at: Moment) {
+        let Some(entry) = self.entries.get(id as usize) else {
+            return;
+        };
+        let begins = change.from == Some(Level::Unknown.as_str()) && change.level == Level::Healthy;
+        if entry.spec.name.is_internal() && change.kind == EventKind::Level && begins {
+            // That our own actors begin is no news.
+            return;
+        }
+        self.log_change(id, &change, before);
         let Some(entry) = self.entries.get(id as usize) else {
             return;
         };
@@ -55,7 +63,7 @@ impl Supervisor {
         });
     }
 
-    fn log_change(&mut self, id: u32, change: &Change) {
+    fn log_change(&mut self, id: u32, change: &Change, before: Generation) {
         let now = self.now_for_core();
         let Some(entry) = self.entries.get(id as usize) else {
             return;
@@ -95,8 +103,27 @@ impl Supervisor {
             | EventKind::Alert
             | EventKind::Supervisor => slog::Level::Info,
         };
+        let generation = match change.kind {
+            EventKind::Exited => before,
+            EventKind::Level
+            | EventKind::Started
+            | EventKind::Ready
+            | EventKind::Poked
+            | EventKind::Nudged
+            | EventKind::Restarted
+            | EventKind::Quarantined
+            | EventKind::Cleared
+            | EventKind::Paused
+            | EventKind::Resumed
+            | EventKind::Error
+            | EventKind::Adopted
+            | EventKind::Config
+            | EventKind::Sync
+            | EventKind::Alert
+            | EventKind::Supervisor => entry.service.generation(),
+        };
         at_grade!(log, grade, "service {name} {}", change.kind.as_str();
-            "to" => change.to, "generation" => entry.service.generation().0,
+            "to" => change.to, "generation" => generation.0,
             "reason" => &change.reason);
     }
 

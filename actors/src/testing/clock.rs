@@ -1,7 +1,7 @@
 //! Time and chance, as a test wants them.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub struct FakeClock {
     base: Mutex<(Instant, u64)>,
     /// How much further it is by now than the runtime: what was spent frozen.
     frozen: AtomicU64,
+    /// The latest time given out.
+    last: AtomicU64,
     /// How far the wall clock is from where it would be, in microseconds.
     wall: AtomicI64,
 }
@@ -55,6 +57,7 @@ impl FakeClock {
         Self {
             base: Mutex::new((Instant::now(), UPTIME)),
             frozen: AtomicU64::new(0),
+            last: AtomicU64::new(UPTIME),
             wall: AtomicI64::new(EPOCH_MICROS),
         }
     }
@@ -62,15 +65,15 @@ impl FakeClock {
     /// Goes on, under the present runtime, from where it was under the last one.
     pub(super) fn attach(&self) {
         let mut base = self.base.lock().expect("a clock");
-        let now = Instant::now();
-        // Another runtime's virtual time may be behind.
-        base.1 += nanos(now.saturating_duration_since(base.0));
-        base.0 = now;
+        // The virtual time of another runtime begins anew.
+        let last = self.last.load(Ordering::Relaxed);
+        *base = (Instant::now(), last - self.frozen.load(Ordering::Relaxed));
     }
 
     /// Everything that runs was stopped for so long: the clock goes on and no timer fires.
     pub fn freeze(&self, duration: Duration) {
         self.frozen.fetch_add(nanos(duration), Ordering::Relaxed);
+        self.last.fetch_add(nanos(duration), Ordering::Relaxed);
     }
 
     /// Sets the wall clock forward or back, in seconds.
@@ -87,7 +90,9 @@ impl Clock for FakeClock {
     fn mono(&self) -> Mono {
         let (instant, mono) = *self.base.lock().expect("a clock");
         let passed = nanos(Instant::now().saturating_duration_since(instant));
-        Mono(mono + passed + self.frozen.load(Ordering::Relaxed))
+        let now = mono + passed + self.frozen.load(Ordering::Relaxed);
+        self.last.store(now, Ordering::Relaxed);
+        Mono(now)
     }
 
     fn wall(&self) -> Timestamp {
@@ -98,23 +103,36 @@ impl Clock for FakeClock {
 }
 
 /// Always the same throw.
-pub struct FixedDice(AtomicU64);
+pub struct FixedDice {
+    roll: AtomicU64,
+    panics: AtomicBool,
+}
 
 impl Default for FixedDice {
     fn default() -> Self {
-        Self(AtomicU64::new(0.5_f64.to_bits()))
+        Self {
+            roll: AtomicU64::new(0.5_f64.to_bits()),
+            panics: AtomicBool::new(false),
+        }
     }
 }
 
 impl FixedDice {
     /// From now on this is thrown; in 0..1.
     pub fn set(&self, roll: f64) {
-        self.0.store(roll.to_bits(), Ordering::Relaxed);
+        self.roll.store(roll.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The next throw panics: whoever throws it dies.
+    pub fn panic_once(&self) {
+        self.panics.store(true, Ordering::Relaxed);
     }
 }
 
 impl Dice for FixedDice {
     fn roll(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
+        let panics = self.panics.swap(false, Ordering::Relaxed);
+        assert!(!panics, "the dice were told to panic");
+        f64::from_bits(self.roll.load(Ordering::Relaxed))
     }
 }

@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 
 use supervisor_core::ServiceName;
 use supervisor_core::event::{Exit, Generation, StartFailure};
+use supervisor_core::time::Mono;
 
 use crate::handle::Directory;
 use crate::ports::{
@@ -42,6 +43,35 @@ pub struct Script {
     pub hang_after: Option<Duration>,
 }
 
+/// What was done to a child, or what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// When, on the monotonic clock.
+    pub at: Mono,
+    /// Whose.
+    pub name: String,
+    /// Of which life.
+    pub generation: u32,
+    /// What.
+    pub what: What,
+}
+
+/// See [`Act`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It was launched.
+    Launched,
+    /// It was told to stop.
+    Stopped {
+        /// Whether it hung.
+        hung: bool,
+        /// When it had last pulsed, or had been launched.
+        last: Mono,
+    },
+    /// It ended.
+    Ended,
+}
+
 /// The fake kernel. Clones share it.
 #[derive(Clone)]
 pub struct Machine(Rc<Inner>);
@@ -54,6 +84,7 @@ struct Inner {
     next_pid: Cell<i32>,
     launches: RefCell<HashMap<String, u32>>,
     doubled: Cell<bool>,
+    journal: RefCell<Vec<Act>>,
 }
 
 struct Child {
@@ -66,6 +97,7 @@ struct Child {
     alive: Cell<bool>,
     hung: Cell<bool>,
     stopping: Cell<bool>,
+    last: Cell<Mono>,
     ended: RefCell<Option<Exit>>,
     signals: RefCell<Vec<i32>>,
 }
@@ -80,6 +112,7 @@ impl Machine {
             next_pid: Cell::new(1_000),
             launches: RefCell::default(),
             doubled: Cell::new(false),
+            journal: RefCell::default(),
         }))
     }
 
@@ -106,6 +139,12 @@ impl Machine {
         }
     }
 
+    /// Whether the living child of a service hangs.
+    #[must_use]
+    pub fn is_hung(&self, name: &str) -> bool {
+        self.child(name).is_some_and(|child| child.hung.get())
+    }
+
     /// The living child of a service goes on.
     pub fn wake(&self, name: &str) {
         if let Some(child) = self.child(name) {
@@ -116,7 +155,7 @@ impl Machine {
     /// The living child of a service exits.
     pub fn exit(&self, name: &str, code: i32) {
         if let Some(child) = self.child(name) {
-            child.end(exit_code(&self.0.clock, code));
+            self.end(&child, exit_code(&self.0.clock, code));
         }
     }
 
@@ -200,7 +239,7 @@ impl Machine {
             let (machine, child) = (self.clone(), Rc::clone(child));
             actix_rt::spawn(async move {
                 tokio::time::sleep(after).await;
-                child.end(exit_code(&machine.0.clock, code));
+                machine.end(&child, exit_code(&machine.0.clock, code));
             });
         }
         if let Some(after) = script.hang_after {
@@ -212,6 +251,29 @@ impl Machine {
         }
     }
 
+    /// Everything that was done to children, and their ends, in order.
+    #[must_use]
+    pub fn journal(&self) -> Vec<Act> {
+        self.0.journal.borrow().clone()
+    }
+
+    fn note(&self, child: &Child, what: What) {
+        self.0.journal.borrow_mut().push(Act {
+            at: self.0.clock.mono(),
+            name: child.name.as_str().to_owned(),
+            generation: child.generation.0,
+            what,
+        });
+    }
+
+    fn end(&self, child: &Child, exit: Exit) {
+        if child.alive.replace(false) {
+            self.note(child, What::Ended);
+            child.ended.replace(Some(exit.clone()));
+            child.say(ProcessEvent::Exited { exit, left: false });
+        }
+    }
+
     fn pulse(&self, child: &Child) {
         let directory = self.0.directory.borrow();
         let handle = directory
@@ -219,7 +281,8 @@ impl Machine {
             .and_then(|directory| directory.get(child.name.as_str()));
         if let Some(handle) = handle {
             // A refused pulse is a lost one, as it is for a real child.
-            drop(handle.pulse(self.0.clock.mono()));
+            child.last.set(self.0.clock.mono());
+            drop(handle.pulse(child.last.get()));
         }
     }
 }
@@ -247,13 +310,6 @@ impl Child {
         let sink = self.sink.borrow().clone();
         if let Some(sink) = sink {
             sink(event);
-        }
-    }
-
-    fn end(&self, exit: Exit) {
-        if self.alive.replace(false) {
-            self.ended.replace(Some(exit.clone()));
-            self.say(ProcessEvent::Exited { exit, left: false });
         }
     }
 }
@@ -285,9 +341,11 @@ impl Processes for Machine {
             alive: Cell::new(script.fails.is_none()),
             hung: Cell::new(false),
             stopping: Cell::new(false),
+            last: Cell::new(self.0.clock.mono()),
             ended: RefCell::new(None),
             signals: RefCell::default(),
         });
+        self.note(&child, What::Launched);
         let started = Rc::clone(&child);
         self.0.children.borrow_mut().retain(|other| {
             // Only the last life of a service is on record.
@@ -307,7 +365,7 @@ impl Processes for Machine {
         });
         Box::new(FakeProcess {
             child,
-            clock: Arc::clone(&self.0.clock),
+            machine: self.clone(),
         })
     }
 
@@ -328,7 +386,7 @@ impl Processes for Machine {
                     pid: child.pid,
                     process: Box::new(FakeProcess {
                         child: Rc::clone(child),
-                        clock: Arc::clone(&self.0.clock),
+                        machine: self.clone(),
                     }),
                 });
             }
@@ -340,7 +398,7 @@ impl Processes for Machine {
 
 struct FakeProcess {
     child: Rc<Child>,
-    clock: Arc<FakeClock>,
+    machine: Machine,
 }
 
 impl Drop for FakeProcess {
@@ -361,10 +419,12 @@ impl Process for FakeProcess {
             (false, true) => (self.child.stop_timeout, 9),
             (false, false) => (script.stop_after, 15),
         };
-        let (child, clock) = (Rc::clone(&self.child), Arc::clone(&self.clock));
+        let (child, machine) = (Rc::clone(&self.child), self.machine.clone());
+        let (hung, last) = (child.hung.get(), child.last.get());
+        machine.note(&child, What::Stopped { hung, last });
         actix_rt::spawn(async move {
             tokio::time::sleep(after).await;
-            child.end(exit_signal(&clock, signal));
+            machine.end(&child, exit_signal(&machine.0.clock, signal));
         });
     }
 

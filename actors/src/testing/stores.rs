@@ -174,6 +174,7 @@ struct DeaconContents {
     bytes: Option<Vec<u8>>,
     written: u64,
     panics: bool,
+    fails: bool,
 }
 
 impl FakeDeaconFile {
@@ -202,12 +203,20 @@ impl FakeDeaconFile {
     pub fn panic(&self, panics: bool) {
         self.lock().panics = panics;
     }
+
+    /// From now on it cannot be written, or can again.
+    pub fn fail(&self, fails: bool) {
+        self.lock().fails = fails;
+    }
 }
 
 impl DeaconFile for FakeDeaconFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let mut contents = self.lock();
         assert!(!contents.panics, "the heartbeat file was told to panic");
+        if contents.fails {
+            return Err(std::io::Error::other("told to fail"));
+        }
         contents.bytes = Some(bytes.to_vec());
         contents.written += 1;
         Ok(())
@@ -220,7 +229,13 @@ impl DeaconFile for FakeDeaconFile {
 
 /// What was logged: one line each, `LEVEL message key=value …`. Clones share it.
 #[derive(Clone, Default)]
-pub struct LogLines(Arc<Mutex<Vec<String>>>);
+pub struct LogLines(Arc<Mutex<Lines>>);
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    panic_at: Option<String>,
+}
 
 impl LogLines {
     /// A logger that writes here.
@@ -231,10 +246,16 @@ impl LogLines {
     /// All lines.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock().lines.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever next logs a line that contains this text panics while doing so.
+    pub fn panic_at(&self, text: &str) {
+        self.lock().panic_at = Some(text.to_owned());
     }
 
     /// The lines that contain a text.
@@ -259,10 +280,13 @@ impl Drain for LogLines {
         // Writing to a String cannot fail.
         drop(record.kv().serialize(record, &mut line));
         drop(values.serialize(record, &mut line));
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line.0);
+        let mut lines = self.lock();
+        let fatal = lines
+            .panic_at
+            .take_if(|text| line.0.contains(text.as_str()));
+        lines.lines.push(line.0);
+        drop(lines);
+        assert!(fatal.is_none(), "the log was told to panic");
         Ok(())
     }
 }
