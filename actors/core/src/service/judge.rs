@@ -324,7 +324,12 @@ impl Service {
             Ladder::Nudged { until, .. } => self.ahead(excused(until, amnesty, self.policy.grace)),
             Ladder::Calm | Ladder::Asked { .. } | Ladder::Commanded | Ladder::Spent => Time::NEVER,
         };
-        of_state.min(of_ladder).min(self.ahead(self.relief_at()))
+        // A poke may have waited for the end of its busyness.
+        let of_busyness = self.ahead(self.memory.busy_until);
+        of_state
+            .min(of_ladder)
+            .min(of_busyness)
+            .min(self.ahead(self.relief_at()))
     }
 
     fn age_deadline(&self, amnesty: Time) -> Time {

@@ -88,6 +88,7 @@ impl Service {
 
     /// Takes the next step if it is due. `true` if that may have led to more.
     pub(super) fn climb(&mut self, now: &Now, out: &mut Vec<Action>) -> bool {
+        self.step_down(now);
         match self.memory.ladder {
             Ladder::Calm => {
                 if !self.may_be_poked(now) {
@@ -115,20 +116,23 @@ impl Service {
                 if now.at.time < until || !self.may_be_poked(now) {
                     return false;
                 }
-                self.climb_on(kind, now, out);
+                self.ask_for_restart(kind, out);
                 true
             }
             Ladder::Asked { .. } | Ladder::Commanded | Ladder::Spent => false,
         }
     }
 
-    /// The step after a nudge, unless what it was poked for is no longer so: an error that it
-    /// reports is a sign of life, too.
-    fn climb_on(&mut self, kind: RestartKind, now: &Now, out: &mut Vec<Action>) {
-        if self.still_complains(now) {
-            self.ask_for_restart(kind, out);
-        } else {
-            self.memory.ladder = Ladder::Calm;
+    /// Leaves the ladder when what it was poked for is no longer so: by a pulse, or an error
+    /// that it reports, which is a sign of life, too.
+    fn step_down(&mut self, now: &Now) {
+        match self.memory.ladder {
+            Ladder::Calm | Ladder::Commanded => {}
+            Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
+                if !self.still_complains(now) {
+                    self.memory.ladder = Ladder::Calm;
+                }
+            }
         }
     }
 

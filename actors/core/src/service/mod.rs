@@ -17,7 +17,7 @@
 //! A pulse is a store ([`Service::pulse`]); [`Service::deadline`] says when silence becomes
 //! lateness, and the `Tick` at that time raises the level. A clean pulse lets it fall.
 //!
-//! What goes wrong: it hangs (`ladder`: nudge, restart), it exits (`life`: backoff, limit,
+//! What goes wrong: it hangs (`ladder`: nudge, restart), it exits (`ends`: backoff, limit,
 //! quarantine), it cannot be started (said once, no loop), we die (`memory`: everything but
 //! the process's own fate is remembered; `Resumed` until that is known).
 //!
@@ -37,17 +37,22 @@
 //! taken whatever generation they name. Its restart command is its restart.
 //!
 //! What future sources of pulses need has its place: a progress that must move is a complaint
-//! in `ladder`, kept beside [`memory`]'s `Said`; deadlines that a service extends or changes
+//! in `ladder`, kept beside `Said` in `memory`; deadlines that a service extends or changes
 //! itself move `base` and the start's deadline in `judge`.
 
+mod ends;
 mod judge;
 mod ladder;
-mod life;
 mod memory;
 mod signs;
+mod starts;
 mod state;
+mod stops;
 mod view;
 mod words;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

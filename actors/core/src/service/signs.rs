@@ -1,6 +1,6 @@
 //! Signs of life and of trouble: pulses, errors, failed probes.
 
-use super::state::{Ladder, State};
+use super::state::State;
 use super::{Now, Service, memory};
 use crate::event::{Action, EventKind, Generation, Moment, Note, PulseState};
 use crate::level::Level;
@@ -50,12 +50,6 @@ impl Service {
         self.memory.reported = 0;
         self.memory.probes = 0;
         self.memory.clean = self.memory.clean.saturating_add(count);
-        match self.memory.ladder {
-            Ladder::Calm | Ladder::Commanded => {}
-            Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
-                self.memory.ladder = Ladder::Calm;
-            }
-        }
         if self.memory.clean >= self.policy.recover_after {
             self.lift();
         }

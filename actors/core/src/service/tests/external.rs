@@ -1,0 +1,154 @@
+//! Services that we do not run.
+
+use std::time::Duration;
+
+use super::bench::{Bench, external};
+use crate::backoff::Intensity;
+use crate::event::{Action, Event, Generation, RestartKind};
+use crate::level::Level;
+use crate::policy::Policy;
+
+#[test]
+fn one_is_watched_from_the_first_moment() {
+    let mut bench = Bench::new(external());
+    assert_eq!(bench.state(), "external");
+    assert_eq!(bench.on(Event::Begin), []);
+    assert_eq!(bench.on(Event::Start), []);
+    assert_eq!((bench.state(), bench.level()), ("external", Level::Unknown));
+    bench.pulse();
+    assert_eq!(bench.level(), Level::Healthy);
+    assert!(bench.service.is_ready());
+    assert_eq!(bench.view().generation, 1);
+}
+
+#[test]
+fn one_that_never_pulses_is_very_stale_after_the_start_s_grace() {
+    let mut bench = Bench::new(external());
+    assert_eq!(bench.seconds(59), []);
+    assert_eq!(bench.level(), Level::Unknown);
+    assert_eq!(bench.seconds(1), [Action::AskRestart]);
+    assert_eq!(bench.level(), Level::Critical);
+    assert_eq!(bench.reason(), "no pulse within 60 s");
+}
+
+#[test]
+fn its_pulses_are_taken_whatever_generation_they_name() {
+    let mut bench = Bench::up(external());
+    for generation in [0, 1, 2, 99] {
+        bench.seconds(10);
+        bench.on(Event::Pulse {
+            generation: Generation(generation),
+            count: 1,
+            note: None,
+        });
+    }
+    assert_eq!(bench.view().age, Some(0.0));
+    assert_eq!(bench.level(), Level::Healthy);
+}
+
+#[test]
+fn its_restart_is_its_command_and_it_is_judged_afresh_after_it() {
+    let mut bench = Bench::up(external());
+    assert_eq!(bench.seconds(51), [Action::AskRestart]);
+    assert_eq!(bench.on(Event::RestartGranted), [Action::RestartCommand]);
+    assert_eq!(
+        (bench.state(), bench.level()),
+        ("external", Level::Critical)
+    );
+    assert_eq!(bench.seconds(20), [], "the command runs");
+    assert_eq!(bench.on(Event::RestartCommandDone { failed: None }), []);
+    assert_eq!(bench.seconds(59), []);
+    bench.pulse();
+    assert_eq!(bench.level(), Level::Healthy);
+    assert_eq!(bench.view().restarts, 1);
+    assert_eq!(bench.seconds(51), [Action::AskRestart], "the next hang");
+}
+
+#[test]
+fn a_restart_command_that_fails_is_tried_again_after_a_while() {
+    let mut bench = Bench::up(external());
+    bench.seconds(51);
+    bench.on(Event::RestartGranted);
+    let failed = || Event::RestartCommandDone {
+        failed: Some("exited with code 2".to_owned()),
+    };
+    assert_eq!(bench.on(failed()), []);
+    assert_eq!((bench.state(), bench.level()), ("backoff", Level::Critical));
+    assert_eq!(
+        bench.reason(),
+        "its restart command failed: exited with code 2"
+    );
+    assert_eq!(bench.seconds(1), [Action::RestartCommand]);
+    bench.on(failed());
+    bench.pulse();
+    assert_eq!((bench.state(), bench.level()), ("external", Level::Healthy));
+    assert_eq!(bench.seconds(5), [], "somebody else brought it back");
+}
+
+#[test]
+fn its_restarts_are_limited_and_a_pulse_proves_it_alive() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(1, Duration::from_secs(100_000)).unwrap(),
+        ..external()
+    });
+    bench.seconds(51);
+    bench.on(Event::RestartGranted);
+    bench.on(Event::RestartCommandDone { failed: None });
+    assert_eq!(bench.seconds(60), [Action::AskRestart]);
+    assert_eq!(bench.on(Event::RestartGranted), []);
+    assert_eq!(bench.state(), "quarantined");
+    assert_eq!(
+        bench.seconds(1_800),
+        [Action::RestartCommand],
+        "the one start"
+    );
+    bench.on(Event::RestartCommandDone { failed: None });
+    bench.seconds(60);
+    assert_eq!(bench.on(Event::RestartGranted), []);
+    assert_eq!(bench.state(), "quarantined");
+    bench.pulse();
+    assert_eq!((bench.state(), bench.level()), ("external", Level::Healthy));
+}
+
+#[test]
+fn clear_watches_it_again() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(0, Duration::from_secs(1)).unwrap(),
+        ..external()
+    });
+    bench.seconds(51);
+    bench.on(Event::RestartGranted);
+    assert_eq!(bench.state(), "quarantined");
+    assert_eq!(bench.on(Event::Clear), []);
+    assert_eq!(
+        (bench.state(), bench.level()),
+        ("external", Level::Critical)
+    );
+}
+
+#[test]
+fn an_operator_restarts_it_by_its_command() {
+    let mut bench = Bench::up(external());
+    let restart = || Event::Restart {
+        kind: RestartKind::Operator,
+    };
+    assert_eq!(bench.on(restart()), [Action::RestartCommand]);
+    let mut bench = Bench::up(Policy {
+        poke_restarts: false,
+        ..external()
+    });
+    assert_eq!(bench.on(restart()), [], "it has none");
+}
+
+#[test]
+fn a_stop_ends_the_watch_and_a_start_begins_it_again() {
+    let mut bench = Bench::up(external());
+    assert_eq!(bench.stop(), []);
+    bench.pulse();
+    assert_eq!(bench.seconds(100_000), []);
+    assert_eq!((bench.state(), bench.level()), ("stopped", Level::Unknown));
+    assert_eq!(bench.on(Event::Start), []);
+    assert_eq!(bench.state(), "external");
+    bench.pulse();
+    assert_eq!(bench.level(), Level::Healthy);
+}
