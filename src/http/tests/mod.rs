@@ -2,6 +2,7 @@
 
 mod client;
 mod control;
+mod doors;
 mod faults;
 mod logs;
 mod pulses;

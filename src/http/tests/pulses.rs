@@ -182,7 +182,7 @@ async fn nobody_outside_speaks_for_our_own_actors() {
 #[actix_web::test]
 async fn beyond_loopback_a_services_own_token_is_good_for_its_own_pulses_alone() {
     let world = World::with(Setup {
-        listen: "0.0.0.0:0",
+        listen: "0.0.0.0:0".to_owned(),
         ..Setup::default()
     })
     .await;

@@ -185,7 +185,7 @@ async fn the_probes_say_whether_the_loop_turns() {
 #[actix_web::test]
 async fn beyond_loopback_public_status_opens_health_alone() {
     let world = World::with(Setup {
-        listen: "0.0.0.0:0",
+        listen: "0.0.0.0:0".to_owned(),
         public_status: true,
         ..Setup::default()
     })

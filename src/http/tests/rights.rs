@@ -165,7 +165,7 @@ async fn f66_our_own_names_pass_and_on_the_socket_any() {
 #[actix_web::test]
 async fn beyond_loopback_everything_but_the_probes_needs_the_token() {
     let world = World::with(Setup {
-        listen: "0.0.0.0:0",
+        listen: "0.0.0.0:0".to_owned(),
         ..Setup::default()
     })
     .await;

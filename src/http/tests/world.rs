@@ -19,7 +19,7 @@ pub(super) const TOKEN: &str = "Authorization: Bearer test-token-0123456789";
 
 /// What differs between tests.
 pub(super) struct Setup {
-    pub(super) listen: &'static str,
+    pub(super) listen: String,
     pub(super) public_status: bool,
     pub(super) patience: Patience,
     pub(super) specs: Vec<ServiceSpec>,
@@ -28,7 +28,7 @@ pub(super) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:0",
+            listen: "127.0.0.1:0".to_owned(),
             public_status: false,
             patience: Patience::default(),
             specs: vec![
@@ -55,6 +55,13 @@ impl World {
     }
 
     pub(super) async fn with(setup: Setup) -> Self {
+        let mut world = Self::unbound(setup).await;
+        world.address = world.servers.address().unwrap();
+        world
+    }
+
+    /// One whose address may be taken.
+    pub(super) async fn unbound(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("log")).unwrap();
         let stage = Stage::new();
@@ -74,7 +81,7 @@ impl World {
             patience: setup.patience,
         })
         .unwrap();
-        let address = servers.address().unwrap();
+        let address = setup.listen.parse().unwrap();
         Self {
             dir,
             stage,
