@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use supervisor_core::ServiceName;
 use supervisor_core::time::Mono;
 
+use crate::bell::Bell;
 use crate::link::{Address, Refused};
 use crate::messages::{Beat, ServiceId};
 use crate::service::Service;
@@ -32,6 +33,7 @@ pub(crate) struct Door {
     waiting: AtomicU32,
     /// Messages refused because too many waited, over all services.
     refused: Arc<AtomicU64>,
+    bell: Arc<Bell>,
 }
 
 /// The place of one message among those that may wait; given back when it is dropped, so
@@ -39,7 +41,12 @@ pub(crate) struct Door {
 pub(crate) struct Permit(Arc<Door>);
 
 impl Door {
-    pub(crate) fn new(name: ServiceName, id: ServiceId, refused: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        name: ServiceName,
+        id: ServiceId,
+        refused: Arc<AtomicU64>,
+        bell: Arc<Bell>,
+    ) -> Self {
         Self {
             name,
             id,
@@ -48,13 +55,14 @@ impl Door {
             under_way: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             refused,
+            bell,
         }
     }
 
     /// Takes a plain pulse from any thread.
-    pub(crate) fn pulse(&self, at: Mono) {
+    pub(crate) fn pulse(self: &Arc<Self>, at: Mono) {
         if self.slot.push(at) {
-            self.beat();
+            self.bell.ring(self);
         }
     }
 
@@ -102,7 +110,12 @@ mod tests {
     #[test]
     fn places_are_bounded_and_given_back() {
         let name = ServiceName::new("a").expect("a name");
-        let door = Arc::new(Door::new(name, ServiceId(0), Arc::default()));
+        let door = Arc::new(Door::new(
+            name,
+            ServiceId(0),
+            Arc::default(),
+            Arc::default(),
+        ));
         let mut permits: Vec<_> = (0..MAX_WAITING)
             .map(|_| Permit::take(&door).expect("a place"))
             .collect();

@@ -3,6 +3,7 @@
 //! [`universe`] starts them all; what others hold of them is in [`handle`].
 
 mod archive;
+mod bell;
 mod deacon;
 mod door;
 mod guardian;

@@ -59,6 +59,7 @@ impl Universe {
         ] {
             world.build(subject);
         }
+        actix_rt::spawn(Arc::clone(&world.bell).answer());
         Self {
             directory: world.directory.clone(),
             supervisor: SupervisorHandle::new(
@@ -87,7 +88,12 @@ impl World {
         }
         let id = ServiceId(u32::try_from(watched.len()).ok()?);
         let refused = Arc::clone(&self.vital.refused);
-        let door = Arc::new(Door::new(spec.name.clone(), id, refused));
+        let door = Arc::new(Door::new(
+            spec.name.clone(),
+            id,
+            refused,
+            Arc::clone(&self.bell),
+        ));
         if !internal {
             self.directory.insert(&door);
         }

@@ -12,6 +12,7 @@ use supervisor_core::Timestamp;
 use supervisor_core::time::Mono;
 
 use crate::archive::Archive;
+use crate::bell::Bell;
 use crate::deacon::Deacon;
 use crate::door::Door;
 use crate::guardian::{Death, Guardian, Subject};
@@ -69,6 +70,7 @@ pub(crate) struct World {
     pub(crate) guardian: Link<Guardian>,
     pub(crate) directory: Directory,
     pub(crate) vital: Arc<Vital>,
+    pub(crate) bell: Arc<Bell>,
     /// By [`ServiceId`].
     pub(crate) watched: RefCell<Vec<Watched>>,
     /// When this universe began.
@@ -101,6 +103,7 @@ impl World {
             guardian: Link::new(),
             directory: Directory::default(),
             vital: Arc::default(),
+            bell: Arc::default(),
             watched: RefCell::default(),
             started_at,
             closing: Cell::new(false),
