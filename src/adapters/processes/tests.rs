@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A data directory of its own, cleaned of processes at the end whatever a test does.
 struct World {
     dir: tempfile::TempDir,
+    key: ChildKey,
 }
 
 /// A launched process and what is heard of it.
@@ -40,10 +41,19 @@ struct Run {
 }
 
 impl World {
+    /// With a key of its own: by the tokens made with it, the processes of tests that run
+    /// side by side are told apart.
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
+        let dir = tempfile::tempdir().unwrap();
+        let mut key = [0; ChildKey::BYTES];
+        for (place, byte) in key
+            .iter_mut()
+            .zip(dir.path().as_os_str().as_encoded_bytes().iter().rev())
+        {
+            *place = *byte;
         }
+        let key = ChildKey::new(key);
+        Self { dir, key }
     }
 
     fn path(&self) -> &Path {
@@ -53,7 +63,7 @@ impl World {
     /// What one life of the supervisor sees of it.
     fn processes(&self) -> ShimProcesses {
         let url = "http://127.0.0.1:5001".to_owned();
-        ShimProcesses::at(self.path(), ChildKey::new([9; 32]), url).unwrap()
+        ShimProcesses::at(self.path(), self.key.clone(), url).unwrap()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -96,6 +106,7 @@ impl Drop for World {
                         super::cgroup::kill(&cgroup);
                     }
                     proc_fs::signal(record.main(), libc::SIGKILL);
+                    proc_fs::signal(record.shim(), libc::SIGCONT);
                 }
             }
         }
@@ -158,6 +169,37 @@ impl Run {
         if let Ok(event) = self.events.try_recv() {
             panic!("expected no more, got {event:?}");
         }
+    }
+}
+
+/// A process that is none of ours.
+struct Stranger(std::process::Child);
+
+impl Stranger {
+    fn new() -> Self {
+        let mut command = std::process::Command::new("sleep");
+        Self(
+            command
+                .arg("1000")
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn id(&self) -> Identity {
+        identity(i32::try_from(self.0.id()).unwrap())
+    }
+
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

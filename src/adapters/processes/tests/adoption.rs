@@ -191,11 +191,8 @@ async fn f90_a_shim_lost_together_with_us_is_noticed_and_its_tree_ended() {
 async fn f08_a_stranger_with_the_recorded_number_is_neither_signalled_nor_adopted() {
     let world = World::new();
     let process = spec(&["sleep", "1000"]);
-    let mut stranger = std::process::Command::new("sleep")
-        .arg("1000")
-        .spawn()
-        .unwrap();
-    let real = identity(i32::try_from(stranger.id()).unwrap());
+    let mut stranger = Stranger::new();
+    let real = stranger.id();
     let dir = world.generation("web", 1);
     let boot_id = super::super::boot_id().unwrap();
     let write = |pid: i32, start_time: i64, boot: &str| {
@@ -218,9 +215,7 @@ async fn f08_a_stranger_with_the_recorded_number_is_neither_signalled_nor_adopte
         assert!(found.is_none());
         assert!(!dir.path.exists(), "what means nothing is cleaned up");
     }
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(stranger.lives());
 }
 
 #[actix_rt::test]

@@ -61,7 +61,7 @@ async fn the_environment_is_what_the_contract_names_and_nothing_else() {
     assert_eq!(found["WATCHDOG_USEC"], "1500000");
     assert_eq!(found["SUPERVISOR_SERVICE"], "probe");
     assert_eq!(found["SUPERVISOR_URL"], "http://127.0.0.1:5001");
-    let token = crate::adapters::child_token::child_token(&ChildKey::new([9; 32]), "probe");
+    let token = crate::adapters::child_token::child_token(&world.key, "probe");
     assert_eq!(found["SUPERVISOR_TOKEN"], token);
 }
 
@@ -105,7 +105,7 @@ async fn a_child_leads_its_own_session_with_default_signals() {
     let world = World::new();
     let text = output(
         &world,
-        shell("cut -d' ' -f1,5,6 /proc/$$/stat; grep -E '^Sig(Blk|Ign)' /proc/$$/status"),
+        shell("cut -d' ' -f1,5,6 /proc/$$/stat; exec grep -E '^Sig(Blk|Ign)' /proc/self/status"),
     )
     .await;
     let lines: Vec<&str> = text.lines().collect();
