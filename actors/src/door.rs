@@ -10,7 +10,7 @@ use crate::bell::Bell;
 use crate::link::{Address, Refused};
 use crate::messages::{Beat, ServiceId};
 use crate::service::Service;
-use crate::slot::Slot;
+use crate::slot::{Folded, Slot};
 
 /// The mailbox of a service's actor: what may wait there of what comes from outside. The
 /// limit for what carries information is its own, see [`MAX_WAITING`].
@@ -29,7 +29,9 @@ pub(crate) struct Door {
     /// A `Pulse` of this service is in the supervisor's mailbox: until it is read, further
     /// ones stay in the slot. So a flood fills no mailbox, it only counts higher.
     pub(crate) under_way: AtomicBool,
-    /// Messages that wait to be recorded.
+    /// The present life, for what is said about one.
+    pub(crate) generation: AtomicU32,
+    /// Messages that wait to be read or recorded.
     waiting: AtomicU32,
     /// Messages refused because too many waited, over all services.
     refused: Arc<AtomicU64>,
@@ -53,6 +55,7 @@ impl Door {
             slot: Slot::new(),
             address: Address::new(),
             under_way: AtomicBool::new(false),
+            generation: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
             refused,
             bell,
@@ -64,6 +67,23 @@ impl Door {
         if self.slot.push(at) {
             self.bell.ring(self);
         }
+    }
+
+    /// Takes several that were received at once.
+    pub(crate) fn pulses(self: &Arc<Self>, count: u32, at: Mono) {
+        let pulses = Folded {
+            count,
+            first: at,
+            last: at,
+        };
+        if self.slot.add(pulses) {
+            self.bell.ring(self);
+        }
+    }
+
+    /// Whether messages of this service wait, which a pulse in the slot would overtake.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Says that pulses wait in the slot. A refusal needs no answer: if the mailbox is full,

@@ -70,6 +70,7 @@ pub(crate) fn specs() -> impl Iterator<Item = ServiceSpec> {
         restart_command: None,
         depends_on: Vec::new(),
         tags: Vec::new(),
+        sources: Vec::new(),
     })
 }
 

@@ -14,6 +14,7 @@ pub mod messages;
 pub mod ports;
 mod service;
 mod slot;
+pub mod source;
 pub mod spec;
 mod supervisor;
 #[cfg(feature = "testing")]

@@ -12,6 +12,7 @@ use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
 use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::source::Heard;
 use crate::spec::ServiceSpec;
 
 /// A watched service's number within one supervisor: its place in the table.
@@ -47,6 +48,8 @@ pub struct Report {
     pub at: Mono,
     /// Who waits until it is recorded.
     pub ack: Option<Ack>,
+    /// Its place among those that may wait, where nobody does.
+    pub(crate) place: Option<Permit>,
 }
 
 /// Supervisor → Service: what to do to the process.
@@ -207,6 +210,20 @@ pub(crate) struct Informed {
     pub(crate) inform: Inform,
     /// Who waits.
     pub(crate) ack: Ack,
+}
+
+/// A source → its Service: something that it heard.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Overheard {
+    /// When it was received.
+    pub(crate) at: Mono,
+    /// Of which life; none for the present one.
+    pub(crate) generation: Option<Generation>,
+    /// What.
+    pub(crate) heard: Heard,
+    /// Its place among those that may wait.
+    pub(crate) place: Permit,
 }
 
 /// A process → its Service: what happened to it.

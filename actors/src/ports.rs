@@ -55,6 +55,8 @@ pub struct Launch {
     pub generation: Generation,
     /// How.
     pub process: Arc<ProcessSpec>,
+    /// Variables of its sources, which outrank the owner's.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What an earlier supervisor left of a service.

@@ -34,9 +34,10 @@ use crate::door::{Door, MAILBOX};
 use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
 use crate::handle::Inform;
 use crate::messages::{
-    Ack, Announce, Announced, Beat, Found, Happened, Informed, Poke, Pulse, Report,
+    Ack, Announce, Announced, Beat, Found, Happened, Informed, Overheard, Poke, Pulse, Report,
 };
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
+use crate::source::{Ear, Life, Listening};
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
 /// The actor. Lean: there is one for each watched service, and most have no process.
@@ -46,6 +47,8 @@ pub(crate) struct Service {
     spec: Rc<ServiceSpec>,
     /// Whose signs of life come in now.
     generation: Generation,
+    /// Its sources at work.
+    listening: Box<[Box<dyn Listening>]>,
     /// Only where we run its process.
     hands: Option<Box<Hands>>,
 }
@@ -87,6 +90,7 @@ impl Service {
             door,
             spec,
             generation: Generation(0),
+            listening: Box::default(),
             hands,
         }
     }
@@ -122,11 +126,45 @@ impl Service {
             event,
             at,
             ack,
+            place: None,
         });
     }
 
     fn now(&self) -> Mono {
         self.guard.world().ports.clock.mono()
+    }
+
+    // --- its sources ---
+
+    /// Begins to listen, before anything else: what a source hears until it is known what
+    /// lives is told then.
+    fn open_sources(&mut self) {
+        if self.spec.sources.is_empty() {
+            return;
+        }
+        let world = self.guard.world();
+        let ear = Ear::new(
+            Arc::clone(&self.door),
+            Arc::clone(&world.ports.clock),
+            world.log.clone(),
+        );
+        let sources = self.spec.sources.iter();
+        self.listening = sources
+            .map(|source| source.open(&self.spec.name, ear.clone()))
+            .collect();
+    }
+
+    /// Tells the sources what has become of the process.
+    fn live(&mut self, life: Life) {
+        for source in &mut self.listening {
+            source.life(life);
+        }
+    }
+
+    /// From now on signs of life are that life's.
+    fn belong_to(&mut self, generation: Generation) {
+        self.generation = generation;
+        self.door.generation.store(generation.0, Ordering::Relaxed);
     }
 
     // --- the process ---
@@ -173,7 +211,8 @@ impl Service {
 
     fn adopted(&mut self, adoption: Option<Adoption>) {
         let Some(hands) = &mut self.hands else { return };
-        (self.generation, hands.held, hands.process) = match adoption {
+        let generation;
+        (generation, hands.held, hands.process) = match adoption {
             None => (self.generation, Held::Nothing, None),
             Some(Adoption::Living {
                 generation,
@@ -193,6 +232,14 @@ impl Service {
                 process,
             }) => (generation, Held::Orphaned, Some(process)),
         };
+        let living = match hands.held {
+            Held::Living { pid } => Some(pid),
+            Held::Nothing | Held::Starting | Held::Ended { .. } | Held::Orphaned => None,
+        };
+        self.belong_to(generation);
+        if let Some(pid) = living {
+            self.live(Life::Started { generation, pid });
+        }
         self.announce();
         self.drain();
     }
@@ -246,11 +293,18 @@ impl Service {
             );
             return;
         }
-        self.generation = generation;
+        let process = Arc::clone(&hands.spec);
+        self.belong_to(generation);
+        self.live(Life::Starting { generation });
         let launch = Launch {
             name: self.spec.name.clone(),
             generation,
-            process: Arc::clone(&hands.spec),
+            process,
+            environment: self
+                .listening
+                .iter()
+                .flat_map(|source| source.environment())
+                .collect(),
         };
         let sink = self.sink();
         let process = self.guard.world().ports.processes.launch(launch, sink);
@@ -271,6 +325,7 @@ impl Service {
     fn happened(&mut self, event: ProcessEvent, at: Mono) {
         let Some(hands) = &mut self.hands else { return };
         let generation = self.generation;
+        let lived = matches!(hands.held, Held::Starting | Held::Living { .. });
         let event = match event {
             ProcessEvent::Started { pid } => {
                 hands.held = Held::Living { pid };
@@ -315,8 +370,20 @@ impl Service {
                 Event::ShimLost { generation }
             }
         };
+        let life = match hands.held {
+            Held::Living { pid } => {
+                matches!(event, Event::Started { .. }).then_some(Life::Started { generation, pid })
+            }
+            Held::Starting => None,
+            Held::Nothing | Held::Ended { .. } | Held::Orphaned => {
+                lived.then_some(Life::Ended { generation })
+            }
+        };
         if hands.announce {
             self.announce();
+        }
+        if let Some(life) = life {
+            self.live(life);
         }
         self.report(event, at, None);
     }
@@ -378,6 +445,7 @@ impl Service {
                 event: done(failed),
                 at: world.ports.clock.mono(),
                 ack: None,
+                place: None,
             });
         });
     }
@@ -389,6 +457,7 @@ impl Actor for Service {
     fn started(&mut self, context: &mut Self::Context) {
         guarded_start(self, context, |actor, context| {
             context.set_mailbox_capacity(MAILBOX);
+            actor.open_sources();
             if actor.hands.is_some() {
                 actor.adopt(context);
             } else {
@@ -438,6 +507,28 @@ impl Handler<Informed> for Service {
                 },
             };
             actor.report(event, message.at, Some(message.ack));
+        });
+    }
+}
+
+impl Handler<Overheard> for Service {
+    type Result = ();
+
+    fn handle(&mut self, message: Overheard, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.drain();
+            let generation = actor.generation;
+            if message.generation.is_some_and(|of| of != generation) {
+                return;
+            }
+            // Bounded: by the places of the door.
+            actor.guard.world().supervisor.tell(Report {
+                service: actor.door.id,
+                event: message.heard.into_event(generation),
+                at: message.at,
+                ack: None,
+                place: Some(message.place),
+            });
         });
     }
 }

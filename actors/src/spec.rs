@@ -8,6 +8,8 @@ use std::time::Duration;
 use supervisor_core::ServiceName;
 use supervisor_core::policy::Policy;
 
+use crate::source::Source;
+
 /// One watched service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {
@@ -28,6 +30,8 @@ pub struct ServiceSpec {
     pub depends_on: Vec<ServiceName>,
     /// Labels of the owner's.
     pub tags: Vec<String>,
+    /// How signs of life come in, besides the API.
+    pub sources: Vec<Arc<dyn Source>>,
 }
 
 /// How to run a process.

@@ -17,6 +17,7 @@
 
 mod clock;
 mod machine;
+mod source;
 mod specs;
 mod stores;
 
@@ -35,6 +36,7 @@ use crate::world::Ports;
 
 pub use clock::{FakeClock, FixedDice, PausedSystem};
 pub use machine::{Act, FakeErrands, Machine, Script, What};
+pub use source::FakeSource;
 pub use specs::{alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
 

@@ -24,17 +24,17 @@ const SIZES: [(&str, u64); 9] = [
 ];
 
 /// A duration of any length, or said.
-pub(super) fn duration(value: &Value<'_>) -> Option<Duration> {
+pub(crate) fn duration(value: &Value<'_>) -> Option<Duration> {
     at_least(value, Duration::ZERO)
 }
 
 /// A duration that is not zero, or said.
-pub(super) fn positive(value: &Value<'_>) -> Option<Duration> {
+pub(crate) fn positive(value: &Value<'_>) -> Option<Duration> {
     at_least(value, Duration::from_nanos(1))
 }
 
 /// A duration not shorter than `least`, or said.
-pub(super) fn at_least(value: &Value<'_>, least: Duration) -> Option<Duration> {
+pub(crate) fn at_least(value: &Value<'_>, least: Duration) -> Option<Duration> {
     let parsed = match (value.text(), value.number()) {
         (Some(text), _) => from_text(text),
         (None, Some(seconds)) => from_seconds(seconds),
@@ -60,7 +60,7 @@ pub(super) fn at_least(value: &Value<'_>, least: Duration) -> Option<Duration> {
 
 /// Why a text or number is no duration or size.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bad {
+pub(crate) struct Bad {
     problem: String,
     help: String,
 }
@@ -87,7 +87,7 @@ fn from_seconds(seconds: f64) -> Result<Duration, Bad> {
 }
 
 /// What humantime reads: numbers with units.
-pub(super) fn from_text(text: &str) -> Result<Duration, Bad> {
+pub(crate) fn from_text(text: &str) -> Result<Duration, Bad> {
     use humantime::DurationError as Why;
 
     let text = text.trim();
@@ -137,14 +137,14 @@ fn bounded(duration: Duration) -> Result<Duration, Bad> {
 }
 
 /// A duration as people write it, without what lies below a millisecond.
-pub(super) fn show(duration: Duration) -> String {
+pub(crate) fn show(duration: Duration) -> String {
     let whole = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let shown = if whole.is_zero() { duration } else { whole };
     humantime::format_duration(shown).to_string()
 }
 
 /// A size in bytes, not below `least`, or said.
-pub(super) fn size(value: &Value<'_>, least: u64) -> Option<u64> {
+pub(crate) fn size(value: &Value<'_>, least: u64) -> Option<u64> {
     let parsed = match (value.text(), value.integer()) {
         (Some(text), _) => size_from_text(text),
         (None, Some(bytes)) => match bytes.map(u64::try_from) {
@@ -198,7 +198,7 @@ fn size_from_text(text: &str) -> Result<u64, Bad> {
 }
 
 /// A size as people write it.
-pub(super) fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB")];
     match units
         .iter()

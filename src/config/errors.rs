@@ -11,21 +11,21 @@ use miette::{
 };
 
 /// Bytes of a file.
-pub(super) type Span = Range<usize>;
+pub(crate) type Span = Range<usize>;
 
 /// A file as it was read, to show its lines.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(crate) struct Text {
     /// What the user calls it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its content.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Where its lines begin, so that a thousand mistakes do not count lines a thousand times.
     lines: Vec<usize>,
 }
 
 /// How many mistakes are shown in full: a file that is no configuration at all has thousands.
-pub(super) const SHOWN_AT_MOST: usize = 50;
+pub(crate) const SHOWN_AT_MOST: usize = 50;
 
 /// Narrower than this a quoted line is unreadable.
 const LEAST_WIDTH: usize = 40;
@@ -50,7 +50,7 @@ pub(crate) struct ConfigErrors {
 
 impl Mistake {
     /// A mistake that has no place: a file that cannot be read.
-    pub(super) fn nowhere(message: String, help: Option<String>) -> Self {
+    pub(crate) fn nowhere(message: String, help: Option<String>) -> Self {
         Self {
             message,
             labels: Vec::new(),
@@ -61,7 +61,7 @@ impl Mistake {
 
     /// A mistake at a place. The span is cut to the file and to whole characters, because a
     /// label outside would hide the line that it is about.
-    pub(super) fn at(
+    pub(crate) fn at(
         text: &Arc<Text>,
         span: Span,
         label: impl Into<String>,
@@ -77,13 +77,13 @@ impl Mistake {
     }
 
     /// Says what would be right.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Points to another place that has to do with it.
-    pub(super) fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+    pub(crate) fn also(mut self, span: Span, label: impl Into<String>) -> Self {
         if let Some(text) = &self.text {
             let span = within(&text.text, span);
             self.labels.push((span, label.into()));
@@ -93,13 +93,13 @@ impl Mistake {
 
     /// What is wrong, in a sentence.
     #[cfg(test)]
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
     /// Its line and column, counted from 1; none for a file that could not be read.
     #[must_use]
-    pub(super) fn position(&self) -> Option<(usize, usize)> {
+    pub(crate) fn position(&self) -> Option<(usize, usize)> {
         let text = self.text.as_ref()?;
         let (line, start) = text.line(self.start());
         let before = text.text.get(start..self.start())?;
@@ -107,12 +107,12 @@ impl Mistake {
     }
 
     /// Its line, counted from 0.
-    pub(super) fn line(&self) -> Option<usize> {
+    pub(crate) fn line(&self) -> Option<usize> {
         Some(self.text.as_ref()?.line(self.start()).0)
     }
 
     /// Where it begins: the order in which mistakes are shown.
-    pub(super) fn start(&self) -> usize {
+    pub(crate) fn start(&self) -> usize {
         self.labels.first().map_or(0, |(span, _)| span.start)
     }
 }
@@ -177,7 +177,7 @@ impl Diagnostic for Mistake {
 // === impl Text ===
 
 impl Text {
-    pub(super) fn new(name: &str, text: String) -> Self {
+    pub(crate) fn new(name: &str, text: String) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             name: name.to_owned(),
@@ -226,14 +226,14 @@ impl SourceCode for Text {
 
 impl ConfigErrors {
     /// Sorts the mistakes into the order of the file.
-    pub(super) fn new(file: String, mut mistakes: Vec<Mistake>) -> Self {
+    pub(crate) fn new(file: String, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(Mistake::start);
         Self { file, mistakes }
     }
 
     /// The mistakes, in the order of the file.
     #[cfg(test)]
-    pub(super) fn mistakes(&self) -> &[Mistake] {
+    pub(crate) fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
 

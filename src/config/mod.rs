@@ -8,22 +8,23 @@
 //! serde stops at the first mistake; people want all of them. So each file here takes its
 //! keys from a [`reader::Table`], which knows where each stands, and says what is wrong
 //! without stopping. A new key is one `take` in its file and one line in
-//! `docs/reference.toml` (a test compares the two).
+//! `docs/reference.toml` (a test compares the two). The keys of a source of pulses are taken
+//! by the source: see [`crate::sources`].
 
 mod check;
-mod duration;
+pub(crate) mod duration;
 mod env_file;
-mod errors;
+pub(crate) mod errors;
 mod graph;
 mod heartbeat;
 mod ladder;
 mod log;
 mod process;
-mod reader;
+pub(crate) mod reader;
 mod service;
 mod signals;
 mod supervisor;
-mod value;
+pub(crate) mod value;
 mod words;
 
 #[cfg(test)]
@@ -136,7 +137,14 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let mut services: Vec<Placed> = Vec::new();
     for entry in root.table("services").entries() {
         if let Some(name) = service::name(&entry, sink) {
-            services.push(service::read(&entry, name, &defaults, &mut policies));
+            let data_dir = &supervisor.data_dir;
+            services.push(service::read(
+                &entry,
+                name,
+                &defaults,
+                data_dir,
+                &mut policies,
+            ));
         }
     }
     for entry in heartbeat.table("services").entries() {

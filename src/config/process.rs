@@ -105,6 +105,11 @@ impl ProcessKeys {
         self.command.is_present()
     }
 
+    /// Who runs it, where the file says.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_given().map(|given| given.value.as_str())
+    }
+
     /// How long a stop may take.
     pub(super) fn stop_timeout(&self) -> Duration {
         self.stop_timeout
@@ -156,15 +161,14 @@ impl ProcessKeys {
     }
 }
 
-/// `pulse` or `running`; the other words name sources that do not exist yet.
+/// What a start waits for.
 fn ready(value: &Value<'_>) -> Option<Ready> {
-    if let Some(word @ ("notify" | "probe")) = value.text() {
-        return value.wrong(
-            format!("cannot be {word:?}: this version has no such source of pulses"),
-            "\"pulse\" (its first pulse) or \"running\" (its process runs)",
-        );
-    }
-    value.one_of(&[("pulse", Ready::Pulse), ("running", Ready::Running)])
+    value.one_of(&[
+        ("pulse", Ready::Pulse),
+        ("notify", Ready::Notify),
+        ("probe", Ready::Probe),
+        ("running", Ready::Running),
+    ])
 }
 
 /// Variables that the owner sets.

@@ -16,7 +16,7 @@ use super::errors::{Mistake, Span, Text};
 use super::value::{Value, suggest};
 
 /// Collects what is wrong while a file is read.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     text: Arc<Text>,
     /// Where relative paths start.
     directory: PathBuf,
@@ -36,13 +36,13 @@ struct Unknown {
 
 /// Which table: as the user wrote it, and with names that users choose replaced by `NAME`.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) shown: String,
-    pub(super) pattern: String,
+pub(crate) struct Place {
+    pub(crate) shown: String,
+    pub(crate) pattern: String,
 }
 
 /// A table whose keys are being taken.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     sink: &'a Sink,
     place: Place,
     span: Span,
@@ -51,18 +51,18 @@ pub(super) struct Table<'a> {
 }
 
 /// A key with its value, as they stand in the file.
-pub(super) struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The key, unquoted.
-    pub(super) key: &'a str,
+    pub(crate) key: &'a str,
     /// Where the key stands.
-    pub(super) key_span: Span,
+    pub(crate) key_span: Span,
     /// Its value.
-    pub(super) value: Value<'a>,
+    pub(crate) value: Value<'a>,
 }
 
 /// What became of a key.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Taken<T> {
+pub(crate) enum Taken<T> {
     /// It was not there.
     #[default]
     Absent,
@@ -74,19 +74,19 @@ pub(super) enum Taken<T> {
 
 /// A good value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Given<T> {
+pub(crate) struct Given<T> {
     /// What it says.
-    pub(super) value: T,
+    pub(crate) value: T,
     /// Where its key stands.
-    pub(super) key: Span,
+    pub(crate) key: Span,
     /// Where its value stands.
-    pub(super) span: Span,
+    pub(crate) span: Span,
 }
 
 // === impl Sink ===
 
 impl Sink {
-    pub(super) fn new(name: &str, text: &str, directory: &Path) -> Self {
+    pub(crate) fn new(name: &str, text: &str, directory: &Path) -> Self {
         Self {
             text: Arc::new(Text::new(name, text.to_owned())),
             directory: directory.to_owned(),
@@ -97,7 +97,7 @@ impl Sink {
     }
 
     /// A mistake at a place of this file.
-    pub(super) fn at(
+    pub(crate) fn at(
         &self,
         span: Span,
         label: impl Into<String>,
@@ -107,29 +107,29 @@ impl Sink {
     }
 
     /// What stands there.
-    pub(super) fn source(&self, span: Span) -> Option<&str> {
+    pub(crate) fn source(&self, span: Span) -> Option<&str> {
         self.text.text.get(span)
     }
 
     /// Takes a mistake.
-    pub(super) fn say(&self, mistake: Mistake) {
+    pub(crate) fn say(&self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
     }
 
     /// A path of the user's, relative to the file's directory.
-    pub(super) fn path(&self, text: &str) -> PathBuf {
+    pub(crate) fn path(&self, text: &str) -> PathBuf {
         let joined = self.directory.join(text);
         // `.` and doubled slashes vanish, `..` stays: it may follow a symbolic link.
         joined.components().collect()
     }
 
     /// What is wrong so far, apart from keys that nobody took: for who reads only a part.
-    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+    pub(crate) fn mistakes(&self) -> Vec<Mistake> {
         self.mistakes.take()
     }
 
     /// Everything that is wrong, now that all tables are read.
-    pub(super) fn finish(&self) -> Vec<Mistake> {
+    pub(crate) fn finish(&self) -> Vec<Mistake> {
         let known = self.known.borrow();
         for unknown in self.unknown.take() {
             self.say(unknown.mistake(self, &known));
@@ -139,7 +139,7 @@ impl Sink {
 
     /// The keys that were asked for, as `table.key`.
     #[cfg(test)]
-    pub(super) fn known_keys(&self) -> BTreeSet<String> {
+    pub(crate) fn known_keys(&self) -> BTreeSet<String> {
         let known = self.known.borrow();
         let keys = known.iter().flat_map(|(table, keys)| {
             keys.iter().map(move |key| match table.as_str() {
@@ -190,7 +190,7 @@ impl Unknown {
 
 impl<'a> Table<'a> {
     /// The whole file.
-    pub(super) fn root(sink: &'a Sink, table: &'a DeTable<'a>) -> Self {
+    pub(crate) fn root(sink: &'a Sink, table: &'a DeTable<'a>) -> Self {
         let place = Place {
             shown: String::new(),
             pattern: String::new(),
@@ -199,7 +199,7 @@ impl<'a> Table<'a> {
     }
 
     /// A table found at that place.
-    pub(super) fn of(sink: &'a Sink, place: Place, span: Span, table: &'a DeTable<'a>) -> Self {
+    pub(crate) fn of(sink: &'a Sink, place: Place, span: Span, table: &'a DeTable<'a>) -> Self {
         let mut rest: Vec<_> = table
             .iter()
             .map(|(key, value)| Entry {
@@ -220,17 +220,17 @@ impl<'a> Table<'a> {
     }
 
     /// Where what is wrong goes.
-    pub(super) fn sink(&self) -> &'a Sink {
+    pub(crate) fn sink(&self) -> &'a Sink {
         self.sink
     }
 
     /// What it is called in messages.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.place.shown
     }
 
     /// Takes a key that this table knows.
-    pub(super) fn take<T>(
+    pub(crate) fn take<T>(
         &mut self,
         key: &'static str,
         decode: impl FnOnce(&Value<'a>) -> Option<T>,
@@ -251,7 +251,7 @@ impl<'a> Table<'a> {
     }
 
     /// Takes a key that has two names, of which one may be given.
-    pub(super) fn take_either<T>(
+    pub(crate) fn take_either<T>(
         &mut self,
         key: &'static str,
         other: &'static str,
@@ -264,7 +264,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports two keys of which one may be given.
-    pub(super) fn not_both<T, U>(
+    pub(crate) fn not_both<T, U>(
         &self,
         (a, first): (&str, &Taken<T>),
         (b, second): (&str, &Taken<U>),
@@ -285,7 +285,7 @@ impl<'a> Table<'a> {
 
     /// Takes an inner table; an empty one where it is absent or no table, so that its keys
     /// are known and have their defaults all the same.
-    pub(super) fn table(&mut self, key: &'static str) -> Table<'a> {
+    pub(crate) fn table(&mut self, key: &'static str) -> Table<'a> {
         self.know(key);
         let found = self.pull(key).map(|entry| {
             let span = entry.key_span;
@@ -305,7 +305,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports a secret that stands in the file, and does not show it.
-    pub(super) fn refuse_secret(&mut self, key: &str, help: &str) {
+    pub(crate) fn refuse_secret(&mut self, key: &str, help: &str) {
         if let Some(entry) = self.pull(key) {
             let text = &self.sink.text;
             let secret = entry.value.span.clone();
@@ -327,17 +327,17 @@ impl<'a> Table<'a> {
     }
 
     /// How many keys have been taken that were there: for [`Table::given_since`].
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.given.len()
     }
 
     /// The keys taken since then that were there.
-    pub(super) fn given_since(&self, taken: usize) -> &[(&'static str, Span)] {
+    pub(crate) fn given_since(&self, taken: usize) -> &[(&'static str, Span)] {
         self.given.get(taken..).unwrap_or_default()
     }
 
     /// A `[services.NAME]` of this file without any key.
-    pub(super) fn empty(&self) -> Table<'a> {
+    pub(crate) fn empty(&self) -> Table<'a> {
         Table {
             sink: self.sink,
             place: Place {
@@ -351,7 +351,7 @@ impl<'a> Table<'a> {
     }
 
     /// Takes all that is left: the entries of a table whose keys are names of the user's.
-    pub(super) fn entries(&mut self) -> Vec<Entry<'a>> {
+    pub(crate) fn entries(&mut self) -> Vec<Entry<'a>> {
         std::mem::take(&mut self.rest)
     }
 
@@ -401,17 +401,17 @@ impl Place {
 
 impl<T> Taken<T> {
     /// The value, where there is a good one.
-    pub(super) fn value(self) -> Option<T> {
+    pub(crate) fn value(self) -> Option<T> {
         self.given().map(|given| given.value)
     }
 
     /// The value or a default; the default also where it was wrong, since nobody will see it.
-    pub(super) fn or(self, default: T) -> T {
+    pub(crate) fn or(self, default: T) -> T {
         self.value().unwrap_or(default)
     }
 
     /// The value with its place.
-    pub(super) fn given(self) -> Option<Given<T>> {
+    pub(crate) fn given(self) -> Option<Given<T>> {
         match self {
             Self::Given(given) => Some(given),
             Self::Absent | Self::Wrong => None,
@@ -419,7 +419,7 @@ impl<T> Taken<T> {
     }
 
     /// The same, borrowed.
-    pub(super) fn as_given(&self) -> Option<&Given<T>> {
+    pub(crate) fn as_given(&self) -> Option<&Given<T>> {
         match self {
             Self::Given(given) => Some(given),
             Self::Absent | Self::Wrong => None,
@@ -427,17 +427,17 @@ impl<T> Taken<T> {
     }
 
     /// Whether it was there and wrong: nothing may be concluded from a default then.
-    pub(super) fn is_wrong(&self) -> bool {
+    pub(crate) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong)
     }
 
     /// Whether it was there.
-    pub(super) fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         !matches!(self, Self::Absent)
     }
 
     /// This one where it was there, else the other.
-    pub(super) fn or_take(self, other: Self) -> Self {
+    pub(crate) fn or_take(self, other: Self) -> Self {
         match self {
             Self::Absent => other,
             Self::Wrong | Self::Given(_) => self,

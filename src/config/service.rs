@@ -1,8 +1,10 @@
 //! `[services.NAME]` and the short form in `[heartbeat.services]`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use supervisor_actors::source::Source;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
 use supervisor_core::level::{Profile, Thresholds};
@@ -15,6 +17,7 @@ use super::ladder;
 use super::process;
 use super::reader::{Entry, Sink, Table, Taken};
 use super::value::Value;
+use crate::sources::{self, About};
 
 /// A service, and where its parts stand in the file.
 pub(super) struct Placed {
@@ -85,6 +88,7 @@ pub(super) fn read(
     entry: &Entry<'_>,
     name: ServiceName,
     defaults: &Defaults,
+    data_dir: &Path,
     policies: &mut Policies,
 ) -> Placed {
     let mut placed = Placed {
@@ -94,7 +98,16 @@ pub(super) fn read(
         spec: None,
     };
     if let Some(mut table) = entry.value.named_table("services") {
-        let keys = Keys::read(&mut table);
+        let mut keys = Keys::read(&mut table);
+        let about = About {
+            name: &name,
+            ours: keys.process.is_ours(),
+            interval: keys.interval.clone().or(defaults.interval),
+            user: keys.process.user(),
+            ready: keys.process.ready.clone().value(),
+            data_dir,
+        };
+        keys.sources = sources::read(&mut table, &about);
         placed.depends_on = keys.depends_on.clone();
         placed.spec = keys.build(name, table.shown(), defaults, policies, table.sink());
     }
@@ -139,6 +152,8 @@ struct Keys {
     judging: heartbeat::Judging,
     process: process::ProcessKeys,
     ladder: ladder::LadderKeys,
+    /// What its sources made of their keys.
+    sources: Vec<Arc<dyn Source>>,
 }
 
 impl Keys {
@@ -160,6 +175,7 @@ impl Keys {
                 .or(Vec::new()),
             judging: heartbeat::read_judging(table),
             ladder: ladder::read(table),
+            sources: Vec::new(),
         }
     }
 
@@ -172,7 +188,8 @@ impl Keys {
         sink: &Sink,
     ) -> Option<ServiceSpec> {
         let ours = self.process.is_ours();
-        let promises = self.interval.is_present();
+        let promises =
+            self.interval.is_present() || self.sources.iter().any(|source| source.promises());
         if let Some(ready) = self.process.ready.as_given()
             && (ours && !promises && ready.value == Ready::Pulse)
         {
@@ -180,7 +197,7 @@ impl Keys {
                 sink.at(
                     ready.span.clone(),
                     "nobody promises a pulse",
-                    format!("`ready` in [{shown}] waits for a pulse, but there is no `interval`"),
+                    format!("`ready` in [{shown}] waits for a pulse, but nothing promises one"),
                 )
                 .help("give it an `interval`, or leave `ready` out: then it is \"running\""),
             );
@@ -192,14 +209,29 @@ impl Keys {
             (true, true) => Watch::Pulsing,
             (true, false) => Watch::Alive,
         };
-        let ready = match watch {
+        let usual = match watch {
             Watch::Alive => Ready::Running,
-            Watch::Pulsing | Watch::External => self
-                .process
-                .ready
-                .as_given()
-                .map_or(Ready::Pulse, |given| given.value),
+            Watch::Pulsing | Watch::External => Ready::Pulse,
         };
+        let ready = match self.process.ready.as_given().map(|given| given.value) {
+            // What pulses by living has no first pulse.
+            Some(Ready::Pulse) | None => usual,
+            Some(ready @ (Ready::Notify | Ready::Probe | Ready::Running)) => ready,
+        };
+        if let Some(given) = self.process.ready.as_given()
+            && ours
+            && let Some(kind) = needed(given.value)
+            && !self.sources.iter().any(|source| source.kind() == kind)
+        {
+            sink.say(
+                sink.at(
+                    given.span.clone(),
+                    "nothing says so",
+                    format!("`ready` in [{shown}] waits for its {kind}, but it has none"),
+                )
+                .help(format!("configure its `{kind}`, or leave `ready` out")),
+            );
+        }
         let restart = self
             .process
             .restart
@@ -243,7 +275,17 @@ impl Keys {
             restart_command: ladder.restart_command,
             depends_on: self.depends_on.into_iter().map(|(name, _)| name).collect(),
             tags: self.tags.or(Vec::new()),
+            sources: self.sources,
         })
+    }
+}
+
+/// Which kind of source says that a start is ready in that way.
+fn needed(ready: Ready) -> Option<&'static str> {
+    match ready {
+        Ready::Notify => Some("notify"),
+        Ready::Probe => Some("probe"),
+        Ready::Pulse | Ready::Running => None,
     }
 }
 

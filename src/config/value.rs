@@ -13,11 +13,11 @@ const ALIKE: f64 = 0.7;
 
 /// A value and where it stands.
 #[derive(Clone)]
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     /// Where what is wrong with it goes.
-    pub(super) sink: &'a Sink,
+    pub(crate) sink: &'a Sink,
     /// Where it stands.
-    pub(super) span: Span,
+    pub(crate) span: Span,
     place: Place,
     node: &'a DeValue<'a>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// A value found at that place.
-    pub(super) fn new(sink: &'a Sink, place: Place, found: &'a Spanned<DeValue<'a>>) -> Self {
+    pub(crate) fn new(sink: &'a Sink, place: Place, found: &'a Spanned<DeValue<'a>>) -> Self {
         Self {
             sink,
             span: found.span(),
@@ -36,7 +36,7 @@ impl<'a> Value<'a> {
     }
 
     /// What it is called in messages: `services.worker.interval`.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.place.shown
     }
 
@@ -59,7 +59,7 @@ impl<'a> Value<'a> {
     }
 
     /// Says that it is of the wrong type, and what would be right.
-    pub(super) fn expected<T>(&self, what: &str, example: &str) -> Option<T> {
+    pub(crate) fn expected<T>(&self, what: &str, example: &str) -> Option<T> {
         let message = format!("`{}` must be {what}", self.shown());
         let label = format!("this is {}", self.kind());
         let help = format!("for example: {} = {example}", self.key());
@@ -70,7 +70,7 @@ impl<'a> Value<'a> {
 
     /// Says what is wrong with it (a predicate: `is empty`) and what would be right; always
     /// `None`, to end a decoder with.
-    pub(super) fn wrong<T>(
+    pub(crate) fn wrong<T>(
         &self,
         problem: impl std::fmt::Display,
         help: impl Into<String>,
@@ -79,7 +79,7 @@ impl<'a> Value<'a> {
     }
 
     /// The same of a part of it.
-    pub(super) fn wrong_at<T>(
+    pub(crate) fn wrong_at<T>(
         &self,
         span: Span,
         problem: impl std::fmt::Display,
@@ -93,7 +93,7 @@ impl<'a> Value<'a> {
 
     /// Its bytes in the file as they stand, for labels on a part of a plain string: the span
     /// without quotes, where nothing in it is escaped.
-    pub(super) fn inner_span(&self, at: usize, length: usize) -> Span {
+    pub(crate) fn inner_span(&self, at: usize, length: usize) -> Span {
         let raw = self.sink.source(self.span.clone());
         let plain = raw.zip(self.node.as_str()).is_some_and(|(raw, text)| {
             raw.len() == text.len() + 2 && raw.get(1..=text.len()) == Some(text)
@@ -107,12 +107,12 @@ impl<'a> Value<'a> {
     }
 
     /// A string.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn text(&self) -> Option<&'a str> {
         self.node.as_str()
     }
 
     /// A string, or said.
-    pub(super) fn need_text(&self, example: &str) -> Option<&'a str> {
+    pub(crate) fn need_text(&self, example: &str) -> Option<&'a str> {
         match self.text() {
             Some(text) => Some(text),
             None => self.expected("a string", example),
@@ -120,7 +120,7 @@ impl<'a> Value<'a> {
     }
 
     /// A string that says something, or said.
-    pub(super) fn need_some_text(&self, example: &str) -> Option<&'a str> {
+    pub(crate) fn need_some_text(&self, example: &str) -> Option<&'a str> {
         let text = self.need_text(example)?;
         if text.contains('\0') {
             return self.wrong("contains a NUL character", "no program can be given one");
@@ -136,7 +136,7 @@ impl<'a> Value<'a> {
     }
 
     /// A boolean, or said.
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         match self.node.as_bool() {
             Some(flag) => Some(flag),
             None => self.expected("true or false", "true"),
@@ -144,18 +144,18 @@ impl<'a> Value<'a> {
     }
 
     /// An integer in whatever base it is written; `Err` where it does not fit.
-    pub(super) fn integer(&self) -> Option<Result<i128, ()>> {
+    pub(crate) fn integer(&self) -> Option<Result<i128, ()>> {
         let integer = self.node.as_integer()?;
         Some(i128::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| ()))
     }
 
     /// Whether it is an integer written in octal (`0o22`).
-    pub(super) fn is_octal(&self) -> bool {
+    pub(crate) fn is_octal(&self) -> bool {
         self.node.as_integer().is_some_and(|n| n.radix() == 8)
     }
 
     /// An integer or a fraction; not a number and infinities are passed on as such.
-    pub(super) fn number(&self) -> Option<f64> {
+    pub(crate) fn number(&self) -> Option<f64> {
         if let Some(integer) = self.integer() {
             #[expect(
                 clippy::cast_precision_loss,
@@ -167,7 +167,7 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number within a range, or said.
-    pub(super) fn whole<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    pub(crate) fn whole<T>(&self, range: RangeInclusive<T>) -> Option<T>
     where
         T: Copy + Into<i128> + TryFrom<i128> + std::fmt::Display,
     {
@@ -186,7 +186,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of a few words, or said.
-    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let all = words.iter().map(|(word, _)| *word);
         let list = all
             .clone()
@@ -209,7 +209,7 @@ impl<'a> Value<'a> {
     }
 
     /// An array, each element decoded; `None` if it is none or one element was wrong.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         example: &str,
         decode: impl Fn(&Value<'a>) -> Option<T>,
@@ -223,17 +223,17 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it is an array.
-    pub(super) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.node.is_array()
     }
 
     /// Whether it is a table.
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.node.is_table()
     }
 
     /// What stands in the file.
-    pub(super) fn written(&self) -> Option<String> {
+    pub(crate) fn written(&self) -> Option<String> {
         match self.node {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(number) if number.radix() == 10 => Some(number.to_string()),
@@ -252,7 +252,7 @@ impl<'a> Value<'a> {
     }
 
     /// A table, or said.
-    pub(super) fn table(&self) -> Option<Table<'a>> {
+    pub(crate) fn table(&self) -> Option<Table<'a>> {
         match self.node.as_table() {
             Some(table) => Some(Table::of(
                 self.sink,
@@ -265,7 +265,7 @@ impl<'a> Value<'a> {
     }
 
     /// A table whose name the user chose, or said: its keys are known as those of `NAME`.
-    pub(super) fn named_table(&self, pattern: &str) -> Option<Table<'a>> {
+    pub(crate) fn named_table(&self, pattern: &str) -> Option<Table<'a>> {
         let mut value = self.clone();
         value.place.pattern = format!("{pattern}.NAME");
         value.table()
@@ -273,7 +273,7 @@ impl<'a> Value<'a> {
 }
 
 /// The candidate that looks most like a word, if any looks like it.
-pub(super) fn suggest<'c>(
+pub(crate) fn suggest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {

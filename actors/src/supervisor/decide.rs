@@ -51,6 +51,7 @@ impl Supervisor {
             *generation = entry.generation_of(*generation);
         }
         self.happen(id, event, self.moment(report.at));
+        drop(report.place);
         if let Some(ack) = report.ack {
             self.outbox.acks.push(ack);
             self.urgent.push(id);

@@ -83,6 +83,7 @@ struct Inner {
     children: RefCell<Vec<Rc<Child>>>,
     next_pid: Cell<i32>,
     launches: RefCell<HashMap<String, u32>>,
+    environments: RefCell<HashMap<String, Vec<(String, String)>>>,
     doubled: Cell<bool>,
     journal: RefCell<Vec<Act>>,
 }
@@ -111,6 +112,7 @@ impl Machine {
             children: RefCell::default(),
             next_pid: Cell::new(1_000),
             launches: RefCell::default(),
+            environments: RefCell::default(),
             doubled: Cell::new(false),
             journal: RefCell::default(),
         }))
@@ -193,6 +195,13 @@ impl Machine {
     #[must_use]
     pub fn launches(&self, name: &str) -> u32 {
         self.0.launches.borrow().get(name).copied().unwrap_or(0)
+    }
+
+    /// The variables that the sources of a service gave its last child.
+    #[must_use]
+    pub fn environment(&self, name: &str) -> Vec<(String, String)> {
+        let environments = self.0.environments.borrow();
+        environments.get(name).cloned().unwrap_or_default()
     }
 
     /// Whether two children of one service ever lived at once.
@@ -325,6 +334,11 @@ impl Processes for Machine {
             .borrow_mut()
             .entry(name.clone())
             .or_default() += 1;
+        let variables = launch.environment;
+        self.0
+            .environments
+            .borrow_mut()
+            .insert(name.clone(), variables);
         assert!(!script.launch_panics, "the launch was told to panic");
         self.0.clock.freeze(script.launch_blocks);
         if self.child(&name).is_some() {

@@ -99,5 +99,6 @@ fn spec(name: &str, policy: Policy) -> ServiceSpec {
         restart_command: None,
         depends_on: Vec::new(),
         tags: Vec::new(),
+        sources: Vec::new(),
     }
 }

@@ -207,7 +207,9 @@ fn variables(
         // The shim adds WATCHDOG_PID, which only the child itself knows.
         set("WATCHDOG_USEC", watchdog.as_micros().to_string());
     }
-    // NOTIFY_SOCKET belongs here, once there is a socket per service to name.
+    for (name, value) in &launch.environment {
+        set(name, value.clone());
+    }
     Ok(all)
 }
 

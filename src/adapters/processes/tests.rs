@@ -243,6 +243,7 @@ fn launch(processes: &ShimProcesses, name: &str, generation: u32, process: Proce
         name: service(name),
         generation: Generation(generation),
         process: Arc::new(process),
+        environment: Vec::new(),
     };
     Run {
         process: processes.launch(launch, sink),

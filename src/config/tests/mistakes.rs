@@ -256,12 +256,12 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
             "3:16 `services.a.log_max_size` has an unknown unit, \"xb\"",
         ),
         (
-            "command = 'x'\nready = 'notify'",
-            "3:9 `services.a.ready` cannot be \"notify\": this version has no such source of pulses",
+            "command = 'x'\nready = 'probe'",
+            "3:9 `ready` in [services.a] waits for its probe, but it has none",
         ),
         (
             "command = 'x'\nready = 'pulse'",
-            "3:9 `ready` in [services.a] waits for a pulse, but there is no `interval`",
+            "3:9 `ready` in [services.a] waits for a pulse, but nothing promises one",
         ),
         // Backoff.
         (

@@ -1,0 +1,158 @@
+//! What a source hears reaches the supervisor, in order and for the right life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use supervisor_actors::source::{Life, Source};
+use supervisor_actors::spec::ServiceSpec;
+use supervisor_actors::testing::{FakeSource, Script, Stage, alive, external, pulsing, settle};
+use supervisor_core::Level;
+use supervisor_core::event::{Generation, Note};
+use supervisor_core::view::StateWord;
+use tokio::time::sleep;
+
+fn with(mut spec: ServiceSpec, source: &FakeSource) -> ServiceSpec {
+    spec.sources.push(Arc::new(source.clone()));
+    spec
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_source_is_told_each_life_and_gives_each_process_its_variables() {
+    let stage = Stage::new();
+    let source = FakeSource::with_environment(&[("NOTIFY_SOCKET", "@x")]);
+    let universe = stage.start(vec![with(alive("web"), &source)]).await;
+    assert_eq!(
+        stage.machine.environment("web"),
+        [("NOTIFY_SOCKET".to_owned(), "@x".to_owned())]
+    );
+    let pid = universe.view("web").await.pid.expect("it runs");
+    stage.machine.exit("web", 1);
+    sleep(second()).await;
+    let (first, second) = (Generation(1), Generation(2));
+    let again = universe.view("web").await.pid.expect("it runs again");
+    assert_eq!(
+        source.lives(),
+        [
+            Life::Starting { generation: first },
+            Life::Started {
+                generation: first,
+                pid
+            },
+            Life::Ended { generation: first },
+            Life::Starting { generation: second },
+            Life::Started {
+                generation: second,
+                pid: again
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_life_that_outlived_us_is_told_to_the_sources_as_started() {
+    use supervisor_actors::testing::PausedSystem;
+    let source = FakeSource::default();
+    let kept = PausedSystem::new().block_on(async {
+        let stage = Stage::new();
+        stage.start(vec![with(alive("web"), &source)]).await;
+        stage
+    });
+    assert_eq!(
+        source.opened_and_dropped(),
+        (1, 1),
+        "it ends with its actor"
+    );
+    PausedSystem::new().block_on(async {
+        let source = FakeSource::default();
+        let universe = kept.start(vec![with(alive("web"), &source)]).await;
+        let pid = universe.view("web").await.pid.expect("it lives");
+        let generation = Generation(1);
+        assert_eq!(source.lives(), [Life::Started { generation, pid }]);
+    });
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn what_a_source_hears_is_judged_in_its_order() {
+    let stage = Stage::new();
+    let source = FakeSource::default();
+    let universe = stage
+        .start(vec![with(external("other", second()), &source)])
+        .await;
+    let ear = source.ear();
+    ear.pulse();
+    assert!(ear.error("disk full", false));
+    settle().await;
+    assert_eq!(universe.view("other").await.status, Level::Warning);
+    // The pulse comes after the error, so it is the one that counts.
+    assert!(ear.error("disk full", false));
+    ear.pulses(3);
+    settle().await;
+    let view = universe.view("other").await;
+    assert_eq!((view.status, view.error_count), (Level::Healthy, 2));
+    assert_eq!(view.total_pulses, 4);
+    assert!(ear.note(Note {
+        message: Some("all well".to_owned()),
+        ..Note::default()
+    }));
+    assert!(ear.probe_failed("refused"));
+    settle().await;
+    let view = universe.view("other").await;
+    assert_eq!((view.status, view.total_pulses), (Level::Warning, 5));
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn an_ear_of_an_older_life_is_not_listened_to() {
+    let stage = Stage::new();
+    stage.machine.script("worker", Script::default());
+    let source = FakeSource::default();
+    let universe = stage
+        .start(vec![with(pulsing("worker", second()), &source)])
+        .await;
+    let old = source.ear().of(Generation(1));
+    old.pulse();
+    settle().await;
+    assert_eq!(universe.view("worker").await.state, StateWord::Running);
+    stage.machine.exit("worker", 0);
+    settle().await;
+    settle().await;
+    assert_eq!(universe.view("worker").await.generation, 2);
+    old.pulse();
+    old.error("from the grave", true);
+    old.note(Note::default());
+    settle().await;
+    let view = universe.view("worker").await;
+    assert_eq!((view.state, view.total_pulses), (StateWord::Starting, 1));
+    assert_eq!(view.error_count, 0);
+    source.ear().of(Generation(2)).pulse();
+    settle().await;
+    assert_eq!(universe.view("worker").await.state, StateWord::Running);
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn what_does_not_find_a_place_is_lost_but_never_the_life_in_it() {
+    let stage = Stage::new();
+    let source = FakeSource::default();
+    let universe = stage
+        .start(vec![with(external("other", second()), &source)])
+        .await;
+    let ear = source.ear();
+    let taken = (0..1_000).filter(|_| ear.note(Note::default())).count();
+    assert!((100..1_000).contains(&taken), "{taken} were taken");
+    settle().await;
+    assert_eq!(universe.view("other").await.total_pulses, 1_000);
+    assert!(universe.supervisor.refused() > 0);
+    assert!(ear.note(Note::default()), "their places are free again");
+}
+
+#[test]
+fn sources_are_compared_as_configurations() {
+    let (one, other) = (FakeSource::default(), FakeSource::default());
+    let of = |source: &FakeSource| Arc::new(source.clone()) as Arc<dyn Source>;
+    assert_eq!(with(alive("a"), &one), with(alive("a"), &one));
+    assert_ne!(with(alive("a"), &one), with(alive("a"), &other));
+    assert!(*of(&one) == *of(&one));
+}
