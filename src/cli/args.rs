@@ -137,6 +137,8 @@ pub(super) enum Command {
     Events(EventsArgs),
     /// Give a sign of life for a service, or report an error of it
     Pulse(PulseArgs),
+    /// Write or read the heartbeat of a town's Deacon; needs no supervisor
+    Deacon(DeaconArgs),
     /// Check the configuration and say all that is wrong with it
     Check,
     /// Write a small commented configuration, if there is none
@@ -263,6 +265,51 @@ pub(super) struct PulseArgs {
     /// A figure of its own; may be given several times
     #[arg(long = "metric", value_name = "KEY=X", value_parser = metric, conflicts_with = "error")]
     pub(super) metrics: Vec<(String, f64)>,
+}
+
+/// `deacon`
+#[derive(Debug, Clone, Args)]
+pub(super) struct DeaconArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: DeaconCommand,
+}
+
+/// What can be done with a Deacon's heartbeat.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum DeaconCommand {
+    /// Write the next heartbeat
+    Touch(DeaconTouchArgs),
+    /// Show how old the heartbeat is
+    ///
+    /// Exits 0 when it is fresh, 1 when it is stale (2 minutes), 3 when it is very stale
+    /// (5 minutes) or missing.
+    Status(DeaconStatusArgs),
+}
+
+/// `deacon touch`
+#[derive(Debug, Clone, Args)]
+pub(super) struct DeaconTouchArgs {
+    /// The town; the file is deacon/heartbeat.json in it
+    #[arg(long, value_name = "DIR")]
+    pub(super) town: PathBuf,
+    /// What was done last
+    #[arg(long, value_name = "ACTION")]
+    pub(super) action: Option<String>,
+    /// How many agents are well
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) healthy: Option<i64>,
+    /// How many are not
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
+    pub(super) unhealthy: Option<i64>,
+}
+
+/// `deacon status`
+#[derive(Debug, Clone, Args)]
+pub(super) struct DeaconStatusArgs {
+    /// The town; the file is deacon/heartbeat.json in it
+    #[arg(long, value_name = "DIR")]
+    pub(super) town: PathBuf,
 }
 
 /// A service's own word for its state.

@@ -57,6 +57,15 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl CliError {
@@ -70,6 +79,8 @@ impl CliError {
             Self::Runtime(_) | Self::Output(_) | Self::Exists(_) | Self::File { .. } => {
                 Exit::Failure
             }
+            // Nobody can say that it is fresh.
+            Self::Unreadable { .. } => Exit::Unhealthy,
         }
     }
 

@@ -11,6 +11,7 @@ mod args;
 mod check;
 mod client;
 mod control;
+mod deacon;
 mod endpoint;
 mod escape;
 mod events;
@@ -179,6 +180,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Pulse(args) => pulse::run(context, &args).await,
+        Command::Deacon(args) => deacon::run(context, &args),
         Command::Init => init::run(&context.common.config),
         Command::Completions(args) => {
             let mut text = Vec::new();

@@ -8,6 +8,9 @@
 //! time, hence very stale. Whatever Go refuses is no heartbeat. A timestamp ahead of our clock
 //! counts as now and is flagged.
 
+mod session;
+mod town;
+
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -16,6 +19,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::level::Freshness;
 use crate::time::Timestamp;
+
+pub use session::{Estop, PauseFile, Session};
+pub use town::{
+    age, age_at_first_sight, freshness, heartbeat_file, is_fresh, is_stale, is_very_stale, read,
+    should_poke, touch, touch_with_action, write,
+};
 
 /// From this age on a heartbeat is stale.
 pub const STALE: Duration = Duration::from_secs(2 * 60);
