@@ -4,6 +4,7 @@ mod adapters;
 mod cli;
 mod config;
 mod http;
+mod pauses;
 mod run;
 mod signals;
 mod sources;

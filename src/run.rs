@@ -29,6 +29,7 @@ use crate::adapters::store::SqliteStore;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, OnExit, Settings};
 use crate::http::{self, Patience, Servers, Token, TokenError};
+use crate::pauses::Pauses;
 use crate::signals::Signals;
 
 /// EX_CONFIG of sysexits.h.
@@ -155,6 +156,17 @@ async fn serve(
         log: log.clone(),
     });
 
+    let pauses = actix_rt::spawn(
+        Pauses {
+            files: settings.pause_files,
+            estop: data_dir.path().join("ESTOP"),
+            watch: settings.files,
+            supervisor: universe.supervisor.clone(),
+            log: log.clone(),
+        }
+        .run(),
+    );
+
     let token = match &own.token {
         Some(token) => Token::new(token.reveal())?,
         None => Token::load_or_create(data_dir.path())?,
@@ -177,6 +189,8 @@ async fn serve(
     .map_err(StartError::Socket)?;
 
     let why = signals.end(log).await;
+    // Nothing is paused or resumed while all is being stopped.
+    pauses.abort();
     let leave = own.on_exit == OnExit::Leave;
     info!(log, "supervisor stops"; "why" => why, "services" => if leave { "left" } else { "stopped" });
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;

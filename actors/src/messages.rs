@@ -89,6 +89,8 @@ pub enum Verb {
     Nudge,
     /// Leave it alone, for so long if given.
     Pause(Option<std::time::Duration>),
+    /// Leave it alone for that reason, until somebody resumes it.
+    PauseFor(String),
     /// Watch it again.
     Resume,
     /// Lift its quarantine.

@@ -19,11 +19,12 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use slog::Logger;
 
 use supervisor_core::ServiceName;
-use supervisor_core::event::{Event, Generation, Note};
+use supervisor_core::event::{Event, Generation, Moment, Note};
 use supervisor_core::time::Mono;
 
 use crate::door::{Door, Permit};
@@ -103,6 +104,13 @@ pub enum Heard {
     },
     /// A pulse that says something.
     Note(Note),
+    /// A sign of life met as it stands, given before we listened: see [`Ear::sighted`].
+    Sighted {
+        /// What it says.
+        note: Note,
+        /// When it was given.
+        given: Mono,
+    },
     /// An error that the service itself reports: a sign of life, too.
     Error {
         /// What it says.
@@ -211,6 +219,14 @@ impl Ear {
         self.heard(Heard::Ready)
     }
 
+    /// A sign of life that is so old already, met as it stands: how old the life is that it
+    /// proves, and no pulse received. `false` if it is lost.
+    pub fn sighted(&self, note: Note, age: Duration) -> bool {
+        let now = self.clock.mono();
+        let given = now - age;
+        self.send(Heard::Sighted { note, given }, now)
+    }
+
     /// Anything else. `false` if it is lost; a sign of life in it is not.
     pub fn heard(&self, heard: Heard) -> bool {
         let at = self.clock.mono();
@@ -259,7 +275,7 @@ impl Heard {
     fn is_life(&self) -> bool {
         match self {
             Self::Pulse { .. } | Self::Note(_) | Self::Error { .. } => true,
-            Self::ProbeFailed { .. } | Self::Ready => false,
+            Self::Sighted { .. } | Self::ProbeFailed { .. } | Self::Ready => false,
         }
     }
 
@@ -274,6 +290,15 @@ impl Heard {
             Self::Note(note) => Event::Pulse {
                 generation,
                 count: 1,
+                note: Some(Box::new(note)),
+            },
+            Self::Sighted { note, given } => Event::Sighted {
+                generation,
+                // Its other clocks are the supervisor's to say.
+                at: Moment {
+                    mono: given,
+                    ..Moment::default()
+                },
                 note: Some(Box::new(note)),
             },
             Self::Error { message, critical } => Event::Error {

@@ -37,12 +37,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use supervisor_actors::spec::ServiceSpec;
+use supervisor_core::ServiceName;
 use toml::de::DeTable;
 
 pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
+
+use crate::adapters::file_watch::FileWatch;
 
 use self::errors::SHOWN_AT_MOST;
 use self::reader::{Sink, Table};
@@ -64,6 +67,10 @@ pub(crate) struct Settings {
     pub(crate) default_interval: Duration,
     /// The watched services, in the order of the file.
     pub(crate) services: Vec<ServiceSpec>,
+    /// The services with a file that pauses them.
+    pub(crate) pause_files: Vec<(ServiceName, PathBuf)>,
+    /// Who watches files, one for all.
+    pub(crate) files: FileWatch,
 }
 
 /// Reads a configuration; `env` is the environment, where secrets may come from.
@@ -133,6 +140,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let other_level = defaults.log_level.clone();
     let log = log::read(&mut root.table("log"), other_level, &supervisor.data_dir);
 
+    let files = FileWatch::default();
     let mut policies = Policies::default();
     let mut services: Vec<Placed> = Vec::new();
     for entry in root.table("services").entries() {
@@ -143,6 +151,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
                 name,
                 &defaults,
                 data_dir,
+                &files,
                 &mut policies,
             ));
         }
@@ -170,6 +179,10 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     }
     graph::check(&services, sink);
     services.sort_by_key(|placed| placed.span.start);
+    let pause_files = services
+        .iter_mut()
+        .filter_map(|placed| Some((placed.name.clone(), placed.pause_file.take()?)))
+        .collect();
     Settings {
         file: path.to_owned(),
         supervisor,
@@ -179,6 +192,8 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .into_iter()
             .filter_map(|placed| placed.spec)
             .collect(),
+        pause_files,
+        files,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[services.NAME]` and the short form in `[heartbeat.services]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::ladder;
 use super::process;
 use super::reader::{Entry, Sink, Table, Taken};
 use super::value::Value;
+use crate::adapters::file_watch::FileWatch;
 use crate::sources::{self, About};
 
 /// A service, and where its parts stand in the file.
@@ -29,6 +30,8 @@ pub(super) struct Placed {
     pub(super) depends_on: Vec<(ServiceName, Span)>,
     /// The service; none where something is wrong with it, which is said.
     pub(super) spec: Option<ServiceSpec>,
+    /// The file that pauses it.
+    pub(super) pause_file: Option<PathBuf>,
 }
 
 /// Shares equal policies: a thousand services of a kind cost one.
@@ -89,6 +92,7 @@ pub(super) fn read(
     name: ServiceName,
     defaults: &Defaults,
     data_dir: &Path,
+    files: &FileWatch,
     policies: &mut Policies,
 ) -> Placed {
     let mut placed = Placed {
@@ -96,6 +100,7 @@ pub(super) fn read(
         span: entry.key_span.clone(),
         depends_on: Vec::new(),
         spec: None,
+        pause_file: None,
     };
     if let Some(mut table) = entry.value.named_table("services") {
         let mut keys = Keys::read(&mut table);
@@ -106,8 +111,15 @@ pub(super) fn read(
             user: keys.process.user(),
             ready: keys.process.ready.clone().value(),
             data_dir,
+            files,
         };
         keys.sources = sources::read(&mut table, &about);
+        placed.pause_file = table
+            .take("pause_file", |value| {
+                let text = value.need_some_text("\"paused.json\"")?;
+                Some(value.sink.path(text))
+            })
+            .value();
         placed.depends_on = keys.depends_on.clone();
         placed.spec = keys.build(name, table.shown(), defaults, policies, table.sink());
     }
@@ -126,6 +138,7 @@ pub(super) fn read_short(
         span: entry.key_span.clone(),
         depends_on: Vec::new(),
         spec: None,
+        pause_file: None,
     };
     if let Some(mut table) = entry.value.named_table("heartbeat.services") {
         let interval = table.take("interval", heartbeat::interval);

@@ -92,7 +92,13 @@ fn with_body(verb: Verb, body: &[u8], kind: Option<&HeaderValue>) -> Result<Verb
             let body: PauseBody = body::json(body)?;
             Ok(Verb::Pause(body.r#for.map(|span| span.0)))
         }
-        Verb::Start | Verb::Stop | Verb::Restart | Verb::Nudge | Verb::Resume | Verb::Clear => {
+        Verb::Start
+        | Verb::Stop
+        | Verb::Restart
+        | Verb::Nudge
+        | Verb::PauseFor(_)
+        | Verb::Resume
+        | Verb::Clear => {
             let NoBody {} = body::json(body)?;
             Ok(verb)
         }

@@ -11,6 +11,8 @@
 //! What it hears it says to its `Ear`; if that is a fact of a new kind, the fact becomes an
 //! `Event` of core, which judges it, and a variant of `Heard`. No other file changes.
 
+mod heartbeat_file;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use supervisor_actors::source::Source;
 use supervisor_core::ServiceName;
 use supervisor_core::policy::Ready;
 
+use crate::adapters::file_watch::FileWatch;
 use crate::config::reader::Table;
 
 /// Takes a source's keys of one service. Called for each service, so that its keys are known
@@ -26,7 +29,7 @@ use crate::config::reader::Table;
 pub(crate) type Read = fn(&mut Table<'_>, &About<'_>) -> Option<Arc<dyn Source>>;
 
 /// Every source.
-pub(crate) const SOURCES: &[Read] = &[];
+pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read];
 
 /// What a source may want to know of the service that it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,8 @@ pub(crate) struct About<'a> {
     pub(crate) ready: Option<Ready>,
     /// Where our own files are.
     pub(crate) data_dir: &'a Path,
+    /// Who watches files, one for all.
+    pub(crate) files: &'a FileWatch,
 }
 
 /// The sources of one service.

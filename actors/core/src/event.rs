@@ -286,6 +286,16 @@ pub enum Event {
         /// What it says; only with a count of 1.
         note: Option<Box<Note>>,
     },
+    /// A sign of life met as it stands, given before we listened: it says how old its life
+    /// is, and is no pulse received.
+    Sighted {
+        /// Whose life.
+        generation: Generation,
+        /// When it was given.
+        at: Moment,
+        /// What it says.
+        note: Option<Box<Note>>,
+    },
     /// An error that the service itself reported: a sign of life, too.
     Error {
         /// Whose life.

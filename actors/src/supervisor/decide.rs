@@ -50,6 +50,10 @@ impl Supervisor {
         if let Event::Pulse { generation, .. } | Event::Error { generation, .. } = &mut event {
             *generation = entry.generation_of(*generation);
         }
+        if let Event::Sighted { generation, at, .. } = &mut event {
+            *generation = entry.generation_of(*generation);
+            *at = self.moment(at.mono);
+        }
         self.happen(id, event, self.moment(report.at));
         drop(report.place);
         if let Some(ack) = report.ack {

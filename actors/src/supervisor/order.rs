@@ -291,6 +291,10 @@ impl Supervisor {
                 until: duration.map(|duration| now.time + duration),
                 why: "operator".to_owned(),
             },
+            Verb::PauseFor(ref why) => Event::Pause {
+                until: None,
+                why: why.clone(),
+            },
             Verb::Resume => Event::Resume,
             Verb::Clear => Event::Clear,
         };

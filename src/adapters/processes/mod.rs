@@ -53,7 +53,7 @@ use self::records::GenerationDir;
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
 
-pub(crate) use self::proc_fs::boot_id;
+pub(crate) use self::proc_fs::{age_of_process, boot_id};
 
 /// Starts, adopts and stops processes by their shims.
 pub(crate) struct ShimProcesses {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -35,6 +36,18 @@ pub(crate) fn boot_id() -> io::Result<String> {
 pub(super) fn status(pid: i32) -> Option<Status> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(pid, &String::from_utf8_lossy(&stat))
+}
+
+/// How long ago a process was started; `None` where there is none.
+pub(crate) fn age_of_process(pid: i32) -> Option<Duration> {
+    let ticks = u64::try_from(status(pid)?.id.start_time).ok()?;
+    let hertz = rustix::param::clock_ticks_per_second().max(1);
+    let began = Duration::from_millis(ticks.saturating_mul(1_000) / hertz);
+    // The clock that start times are counted on: suspend included.
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::from_secs(u64::try_from(now.tv_sec).ok()?)
+        + Duration::from_nanos(u64::try_from(now.tv_nsec).ok()?);
+    Some(now.saturating_sub(began))
 }
 
 fn parse_stat(pid: i32, stat: &str) -> Option<Status> {

@@ -250,7 +250,7 @@ impl Service {
             Event::Restart { kind } => self.restart_asked(kind, now, out),
             Event::Nudge => self.nudge_asked(out),
             Event::Pause { until, why } => self.pause(until, why, out),
-            Event::Resume => self.resume("asked for by an operator", now, out),
+            Event::Resume => self.resume_asked(now, out),
             Event::Clear => self.clear(now, out),
             Event::Dependencies { ready, missing } => self.depend(ready, missing, now),
             Event::Started { generation, pid } => self.started(generation, pid, now, out),
@@ -273,6 +273,11 @@ impl Service {
                 count,
                 note,
             } => self.pulsed(generation, count, note, now, out),
+            Event::Sighted {
+                generation,
+                at,
+                note,
+            } => self.sighted(generation, at, note, now, out),
             Event::Error {
                 generation,
                 message,
@@ -359,6 +364,15 @@ impl Service {
             Some(to.as_str()),
             reason,
         );
+    }
+
+    /// [`Event::Resume`].
+    fn resume_asked(&mut self, now: &Now, out: &mut Vec<Action>) {
+        let why = match self.memory.pause.as_deref().map(|pause| pause.why.as_str()) {
+            None | Some("" | "operator") => "asked for by an operator".to_owned(),
+            Some(why) => format!("no longer: {why}"),
+        };
+        self.resume(&why, now, out);
     }
 
     /// The end of a pause: judged afresh, and what happened meanwhile is decided.

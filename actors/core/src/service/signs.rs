@@ -55,6 +55,54 @@ impl Service {
         }
     }
 
+    /// [`Event::Sighted`](crate::Event::Sighted): its age is what counts. It lifts nothing,
+    /// for nobody knows what came after it.
+    pub(super) fn sighted(
+        &mut self,
+        generation: Generation,
+        at: Moment,
+        note: Option<Box<Note>>,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.is_present(generation) {
+            return;
+        }
+        match self.memory.state {
+            State::External { heard: false } => {
+                // Nobody had heard of it, so it is judged from then on, not from our beginning.
+                self.memory.since = self.memory.since.min(at.time);
+            }
+            State::Starting { .. }
+            | State::Running { .. }
+            | State::External { heard: true }
+            | State::Resumed { plan: None, .. } => {}
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { plan: Some(_), .. } => return,
+        }
+        let known = self.memory.last.is_some_and(|last| last.time >= at.time);
+        if known || !self.hear(now, out) {
+            return;
+        }
+        self.seen(at);
+        let state = note.as_ref().and_then(|note| note.state);
+        self.memory.idle = state == Some(PulseState::Idle);
+        self.memory.stuck = state == Some(PulseState::Stuck);
+        if let Some(note) = note {
+            self.note(*note, now);
+        }
+        if self.memory.stuck {
+            self.raise(Level::Critical, "it says that it is stuck".to_owned());
+        }
+    }
+
     /// Whether a pulse of the present generation comes from a life that it can prove anything
     /// about; makes that life ready where it is what readiness waits for.
     fn hear(&mut self, now: &Now, out: &mut Vec<Action>) -> bool {

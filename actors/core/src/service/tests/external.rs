@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, external};
+use super::bench::{Bench, S, external, moment};
 use crate::backoff::Intensity;
-use crate::event::{Action, Event, Generation, RestartKind};
+use crate::event::{Action, Event, Generation, Note, PulseState, RestartKind};
 use crate::level::Level;
 use crate::policy::Policy;
 
@@ -151,4 +151,58 @@ fn a_stop_ends_the_watch_and_a_start_begins_it_again() {
     assert_eq!(bench.state(), "external");
     bench.pulse();
     assert_eq!(bench.level(), Level::Healthy);
+}
+
+/// A sign of life of so many seconds ago is met.
+fn sighted(bench: &mut Bench, seconds: u64, state: Option<PulseState>) -> Vec<Action> {
+    let event = Event::Sighted {
+        generation: bench.generation(),
+        at: moment(bench.now.at.time.0 - seconds * S),
+        note: Some(Box::new(Note {
+            state,
+            cycle: Some(7),
+            ..Note::default()
+        })),
+    };
+    bench.on(event)
+}
+
+#[test]
+fn one_that_is_met_with_a_sign_of_life_is_as_old_as_that() {
+    for (seconds, level) in [
+        (0, Level::Healthy),
+        (10, Level::Healthy),
+        (11, Level::Warning),
+        (31, Level::Degraded),
+        (51, Level::Critical),
+        (500, Level::Critical),
+    ] {
+        let mut bench = Bench::new(external());
+        let done = sighted(&mut bench, seconds, None);
+        assert_eq!(bench.level(), level, "{seconds} s");
+        assert_eq!(done.contains(&Action::AskRestart), level == Level::Critical);
+        assert_eq!(bench.view().total_pulses, 0, "it was not received");
+        bench.pulse();
+        assert_eq!(bench.level(), Level::Healthy);
+    }
+}
+
+#[test]
+fn a_sign_of_life_that_was_known_changes_nothing() {
+    let mut bench = Bench::up(external());
+    assert_eq!(bench.seconds(51), [Action::AskRestart]);
+    assert_eq!(sighted(&mut bench, 51, None), []);
+    assert_eq!(sighted(&mut bench, 90, None), []);
+    assert_eq!(bench.level(), Level::Critical);
+    assert_eq!(bench.view().age, Some(51.0));
+}
+
+#[test]
+fn one_that_is_met_idle_is_not_late_and_one_that_is_met_stuck_is_critical() {
+    let mut bench = Bench::new(external());
+    sighted(&mut bench, 500, Some(PulseState::Idle));
+    assert_eq!(bench.level(), Level::Healthy);
+    let mut bench = Bench::new(external());
+    sighted(&mut bench, 1, Some(PulseState::Stuck));
+    assert_eq!(bench.level(), Level::Critical);
 }
