@@ -1,0 +1,20 @@
+//! The real program, with real processes, sockets and files, seen from outside.
+//!
+//! One test binary, so that it is linked once. Each test has a world of its own (see
+//! `tests/common`): a directory, a port, a configuration. Tests of a fault carry its number
+//! of the catalogue in their name.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests watch real time pass in another process"
+)]
+#![expect(unreachable_pub, reason = "nobody but these tests reads them")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "not every helper has its test here"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod heartbeat_files;
