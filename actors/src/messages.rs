@@ -12,6 +12,7 @@ use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
 use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::slot::Folded;
 use crate::spec::ServiceSpec;
 
 /// A watched service's number within one supervisor: its place in the table.
@@ -201,6 +202,8 @@ pub(crate) struct Beat;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Informed {
+    /// The plain pulses that came before it.
+    pub(crate) before: Option<Folded>,
     /// When it was received.
     pub(crate) at: Mono,
     /// What.
