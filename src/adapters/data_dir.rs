@@ -170,16 +170,6 @@ impl DataDirLock {
     pub(crate) fn key(&self) -> &ChildKey {
         &self.key
     }
-
-    /// The Unix socket of the API.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.path.join("supervisor.sock")
-    }
-
-    /// The log file of a service.
-    pub(crate) fn service_log(&self, name: &str) -> PathBuf {
-        self.path.join("log").join(format!("{name}.log"))
-    }
 }
 
 #[cfg(test)]

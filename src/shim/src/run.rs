@@ -340,6 +340,7 @@ impl Shim<'_> {
                 && let Some(memory) = memory.take()
             {
                 release(frame, memory);
+                sys::forget_stack();
             }
         }
     }
@@ -535,6 +536,9 @@ impl Shim<'_> {
     /// What is in the pipe now; at most what a pipe holds, so that a writer who outlives the
     /// tree (it was handed the descriptor) cannot keep us.
     fn drain_output(&mut self) {
+        if self.output == NONE {
+            return;
+        }
         const MOST: u32 = 1 << 20 >> 16;
         for _ in 0..MOST {
             match sys::read(self.output, self.buffer) {
