@@ -6,6 +6,7 @@
 //!                 a signal ─▶ stop all, or leave them ─▶ API closed ─▶ log closed
 //! ```
 
+use std::collections::HashSet;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
 
 use crate::adapters::child_token::child_token;
@@ -134,12 +136,14 @@ async fn serve(
     info!(log, "supervisor starts";
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
+    let processes = Rc::new(ShimProcesses::new(data_dir, url)?);
+    end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let universe = Universe::start(Setup {
         specs: settings.services,
         ports: Ports {
             clock: clock.clone(),
             dice: Arc::new(RealDice::new()),
-            processes: Rc::new(ShimProcesses::new(data_dir, url)?),
+            processes,
             errands: Rc::new(RealErrands::new(
                 own.token_env.into_iter().collect(),
                 errands::Patience::default(),
@@ -182,6 +186,17 @@ async fn serve(
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;
     info!(log, "supervisor has stopped");
     Ok(code)
+}
+
+/// Ends what still runs of services that were taken out of the configuration while we did not
+/// run. Beside everything else: it may take their stop timeouts.
+fn end_strays(processes: Rc<ShimProcesses>, services: &[ServiceSpec], log: Logger) {
+    let known: HashSet<_> = services.iter().map(|spec| spec.name.clone()).collect();
+    actix_rt::spawn(async move {
+        for name in processes.end_strays(&known).await {
+            warn!(log, "a service that the configuration does not know was running: stopped"; "service" => %name);
+        }
+    });
 }
 
 /// Stops the services (or leaves them), then the API, whose clients saw it happen.

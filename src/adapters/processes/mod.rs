@@ -20,6 +20,7 @@ mod link;
 mod lost;
 mod proc_fs;
 mod records;
+mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -193,6 +194,15 @@ impl ShimProcesses {
             other => other?,
         };
         Ok((stream, shim_pid, frame))
+    }
+
+    /// Removes what is on record of a service that does not run.
+    fn forget(&self, name: &ServiceName) {
+        for dir in GenerationDir::all(&self.shims, name) {
+            if !dir.is_locked() {
+                dir.remove();
+            }
+        }
     }
 
     fn orphans(&self, name: &ServiceName) -> Orphans {
