@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// When its start must have led to something.
-    fn start_deadline(&self, amnesty: Time) -> Time {
+    pub(super) fn start_deadline(&self, amnesty: Time) -> Time {
         excused(
             self.memory.since + self.policy.start_grace,
             amnesty,
@@ -265,6 +265,14 @@ impl Service {
     pub(super) fn freshness(&self, now: &Now) -> Option<Freshness> {
         match self.standing(now) {
             Standing::Up => Some(self.policy.thresholds.freshness(self.excused_age(now))),
+            // It only does not say that it is ready: its pulses have an age all the same.
+            Standing::Unready
+                if self.policy.watch != Watch::Alive
+                    && matches!(self.memory.state, State::Starting { heard: true, .. }) =>
+            {
+                Some(self.policy.thresholds.freshness(self.excused_age(now)))
+            }
+            Standing::Unready if self.policy.watch == Watch::Alive => None,
             Standing::Unready => Some(Freshness::VeryStale),
             Standing::Off
             | Standing::Failed
@@ -370,7 +378,8 @@ impl Service {
 /// The standing of a life that is being ended, by what follows it.
 fn standing_before(then: &Then) -> Standing {
     match then {
-        Then::Rest {
+        Then::Planned
+        | Then::Rest {
             halt: Halt::Lasting | Halt::Shutdown { .. },
         } => Standing::Off,
         Then::GiveUp => Standing::Failed,

@@ -127,7 +127,13 @@ impl Service {
     /// that it reports, which is a sign of life, too.
     fn step_down(&mut self, now: &Now) {
         match self.memory.ladder {
-            Ladder::Calm | Ladder::Commanded => {}
+            Ladder::Calm => {}
+            // A restart command has until the start's deadline, like any start.
+            Ladder::Commanded => {
+                if now.at.time >= self.start_deadline(now.amnesty) {
+                    self.memory.ladder = Ladder::Calm;
+                }
+            }
             Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
                 if !self.still_complains(now) {
                     self.memory.ladder = Ladder::Calm;
@@ -184,7 +190,10 @@ impl Service {
         match self.memory.state {
             State::Starting { pid, .. } | State::Running { pid, .. } => {
                 let then = match self.policy.restart {
-                    Restart::Always | Restart::OnFailure => Then::Restart { kind },
+                    Restart::Always | Restart::OnFailure => Then::Restart {
+                        kind,
+                        lived: self.lived(now),
+                    },
                     Restart::Never => {
                         let reason = format!("{}; it is not restarted", self.memory.reason);
                         self.raise(Level::Critical, reason);

@@ -124,6 +124,10 @@ impl Memory {
     pub(super) fn resumed(mut self, policy: &Policy, now: Time) -> Self {
         // A state by another hand may say anything; what it must not do is name a future.
         self.since = self.since.min(now);
+        if self.ladder == Ladder::Commanded {
+            // Who waited for its end died with us; its start's deadline goes on.
+            self.ladder = Ladder::Calm;
+        }
         let external = policy.watch == Watch::External;
         self.state = match self.state {
             State::External { heard } if external => State::External { heard },

@@ -397,10 +397,6 @@ impl Service {
             Some(to.as_str()),
             why.to_owned(),
         );
-        if let State::Held { ended } = &self.memory.state {
-            let ended = ended.as_ref().clone();
-            self.decide(ended, now, out);
-        }
     }
 
     /// [`Event::Dependencies`].

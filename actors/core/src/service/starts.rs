@@ -5,7 +5,7 @@
 //! and that is judged afresh; only the level that an older one led to stays until a clean
 //! pulse lifts it.
 
-use super::state::{Halt, How, Ladder, Origin, State, Then};
+use super::state::{Halt, Ladder, Origin, State, Then};
 use super::{Now, Service, words};
 use crate::event::{Action, EventKind, Generation, RestartKind};
 use crate::level::Level;
@@ -31,7 +31,7 @@ impl Service {
                 }
             },
             State::Resumed { plan, .. } => match plan.take() {
-                None => self.decide(self.ended(How::Vanished, now), now, out),
+                None => self.vanished(now, out),
                 // What it was being stopped for is done, except that this program wants it.
                 Some(Then::Rest {
                     halt: Halt::Shutdown { .. },
@@ -64,7 +64,7 @@ impl Service {
             }
             State::Waiting { .. } => self.start_waiting(now, out),
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp | Then::Decide { .. } => {
+                Then::Rest { .. } | Then::Planned | Then::GiveUp | Then::Decide { .. } => {
                     *then = Then::Start {
                         origin: Origin::First,
                     };
@@ -101,7 +101,11 @@ impl Service {
                 self.start_waiting(now, out);
             }
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp | Then::Decide { .. } | Then::Restart { .. } => {
+                Then::Rest { .. }
+                | Then::Planned
+                | Then::GiveUp
+                | Then::Decide { .. }
+                | Then::Restart { .. } => {
                     *then = Then::Start {
                         origin: Origin::First,
                     };
@@ -120,10 +124,15 @@ impl Service {
         }
     }
 
-    /// What is due of those starts that nobody asked for just now.
+    /// What is due of those starts that nobody asked for just now, and the decision about an
+    /// end that came in a pause.
     pub(super) fn start_due(&mut self, now: &Now, out: &mut Vec<Action>) {
         if self.memory.pause.is_some() {
             return;
+        }
+        if let State::Held { ended } = &self.memory.state {
+            let then = self.verdict(ended.as_ref().clone());
+            self.finish(then, now, out);
         }
         match self.memory.state {
             State::Waiting { .. } => self.start_waiting(now, out),

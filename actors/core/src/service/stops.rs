@@ -93,7 +93,10 @@ impl Service {
         };
         let origin = Origin::Asked { kind };
         let next = if limited {
-            Then::Restart { kind }
+            Then::Restart {
+                kind,
+                lived: self.lived(now),
+            }
         } else {
             Then::Start { origin }
         };
@@ -111,8 +114,8 @@ impl Service {
                 }
             }
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp if lifts_rest => *then = next,
-                Then::Rest { .. } | Then::GiveUp => {}
+                Then::Rest { .. } | Then::Planned | Then::GiveUp if lifts_rest => *then = next,
+                Then::Rest { .. } | Then::Planned | Then::GiveUp => {}
                 Then::Decide { .. } | Then::Restart { .. } if !limited => *then = next,
                 Then::Decide { .. } | Then::Restart { .. } | Then::Start { .. } => {}
             },

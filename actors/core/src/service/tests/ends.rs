@@ -165,10 +165,20 @@ fn a_start_that_cannot_be_says_so_until_somebody_starts_it_again() {
 fn nothing_starts_beside_what_a_main_process_left_behind() {
     let mut bench = with(Restart::Always);
     assert_eq!(bench.end(Some(1), None, true), []);
-    assert_eq!((bench.state(), bench.level()), ("stopping", Level::Unknown));
+    assert_eq!(
+        (bench.state(), bench.level()),
+        ("stopping", Level::Warning),
+        "its end is known, whatever is left"
+    );
     assert_eq!(bench.seconds(1_000), []);
     assert_eq!(bench.gone(), [start(2)]);
     assert_eq!(bench.level(), Level::Warning);
+    bench.started();
+    assert_eq!(
+        bench.exit(1),
+        [],
+        "the series' second: the remains were no life"
+    );
 }
 
 #[test]

@@ -368,7 +368,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(700))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn every_history_follows_the_rules(
