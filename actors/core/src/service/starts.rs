@@ -62,7 +62,7 @@ impl Service {
                 let kind = RestartKind::Operator;
                 self.start(Origin::Asked { kind }, now, out);
             }
-            State::Waiting { .. } => self.start_waiting(now, out),
+            State::Waiting { .. } => self.hasten_waiting(RestartKind::Operator, now, out),
             State::Stopping { then, .. } => match then {
                 Then::Rest { .. } | Then::Planned | Then::GiveUp | Then::Decide { .. } => {
                     *then = Then::Start {
@@ -156,12 +156,26 @@ impl Service {
         }
     }
 
-    pub(super) fn start_waiting(&mut self, now: &Now, out: &mut Vec<Action>) {
+    fn start_waiting(&mut self, now: &Now, out: &mut Vec<Action>) {
         if let State::Waiting { origin } = self.memory.state
             && self.missing.is_none()
         {
             self.start(origin, now, out);
         }
+    }
+
+    /// Somebody asks for a start that waits: it is no longer one of a series.
+    pub(super) fn hasten_waiting(&mut self, kind: RestartKind, now: &Now, out: &mut Vec<Action>) {
+        self.cancel_planned();
+        if let State::Waiting { origin } = &mut self.memory.state {
+            *origin = match *origin {
+                Origin::First => Origin::First,
+                Origin::Asked { .. } | Origin::Series { .. } | Origin::Probing => {
+                    Origin::Asked { kind }
+                }
+            };
+        }
+        self.start_waiting(now, out);
     }
 
     /// Starts it if what it depends on is ready; waits for that otherwise.

@@ -134,7 +134,8 @@ impl Service {
             }
             // What could not be started may be able to now.
             State::Exited { .. } if kind == RestartKind::Config => self.start(origin, now, out),
-            State::Waiting { .. } => self.start_waiting(now, out),
+            State::Waiting { .. } if !limited => self.hasten_waiting(kind, now, out),
+            State::Waiting { .. } => {}
             State::Backoff { .. }
             | State::New
             | State::Stopped { .. }

@@ -454,3 +454,25 @@ fn f16_an_exit_before_the_news_of_the_start_is_one_end() {
     assert_eq!(bench.generation().0, 2);
     assert_eq!(bench.state(), "starting");
 }
+
+#[test]
+fn a_restart_counts_when_it_happens_not_when_it_was_planned() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(1, Duration::from_secs(900)).unwrap(),
+        ..policy()
+    });
+    bench.depend("db");
+    bench.exit(1);
+    bench.seconds(800);
+    assert_eq!(bench.depend(""), [start(2)]);
+    bench.started();
+    bench.pulse();
+    bench.seconds(10);
+    bench.pulse_for(140);
+    assert_eq!(
+        bench.exit(1),
+        [],
+        "950 s after the plan, 150 s after the restart"
+    );
+    assert_eq!(bench.state(), "quarantined");
+}
