@@ -124,10 +124,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         in_ticks += began.elapsed();
     }
+    let began = Instant::now();
+    let mut in_order = 0;
+    for service in &mut services {
+        in_order += u64::from(service.pulse(Generation(1), 1, now(at).at));
+    }
+    let in_a_row = began.elapsed();
+    let few = services.len().min(1_000);
+    let began = Instant::now();
+    let mut in_cache = 0;
+    for _round in 0..1_000 {
+        for service in &mut services[..few] {
+            in_cache += u64::from(service.pulse(Generation(1), 1, now(at).at));
+        }
+    }
+    let of_few = began.elapsed();
     let per = |total: Duration, n: u64| total.as_nanos() as f64 / n.max(1) as f64;
     println!(
-        "a pulse: {:.1} ns ({pulses} of them)",
-        per(in_pulses, pulses)
+        "a pulse: {:.1} ns scattered over all, {:.1} ns in their order, {:.1} ns of the same {few}",
+        per(in_pulses, pulses),
+        per(in_a_row, in_order),
+        per(of_few, in_cache)
     );
     println!(
         "a deadline of the lazy wheel: {:.1} ns ({ticks} of them), {:.2} ms for each second",
