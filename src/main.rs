@@ -6,6 +6,7 @@ mod config;
 mod http;
 mod run;
 mod signals;
+mod token;
 
 use std::process::ExitCode;
 

@@ -30,8 +30,9 @@ use crate::adapters::processes::{ProcessesError, ShimProcesses};
 use crate::adapters::store::SqliteStore;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, OnExit, Settings};
-use crate::http::{self, Patience, Servers, Token, TokenError};
+use crate::http::{self, Patience, Servers};
 use crate::signals::Signals;
+use crate::token::{Token, TokenError};
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
@@ -159,8 +160,8 @@ async fn serve(
         log: log.clone(),
     });
 
-    let token = match &own.token {
-        Some(token) => Token::new(token.reveal())?,
+    let token = match own.token {
+        Some(token) => token,
         None => Token::load_or_create(data_dir.path())?,
     };
     let key = data_dir.key().clone();
