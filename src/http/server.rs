@@ -329,13 +329,14 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     Error = DispatchError,
     InitError = (),
 > + use<S> {
-    let (head, closing) = (api.patience.head, api.closing.clone());
+    let closing = api.closing.clone();
     // One for this worker: its requests share it without counting across threads.
     let api = Rc::new(api.clone());
     let entry = fn_service(move |incoming| entry(&api, incoming));
     let app = App::new().default_service(entry);
     HttpService::build()
-        .client_request_timeout(head)
+        // The connection itself times the head.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         .on_connect_ext(|connection: &Connection<S>, data| {
             data.insert(connection.wire());
