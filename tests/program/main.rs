@@ -1,0 +1,29 @@
+//! The real program, with real processes, sockets and files, seen from outside.
+//!
+//! One test binary, so that it is linked once. Each test has a world of its own (see
+//! `tests/common`): a directory, a port, a configuration. Tests of a fault carry its number
+//! of the catalogue in their name.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests watch real time pass in another process"
+)]
+#![expect(unreachable_pub, reason = "nobody but these tests reads them")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adoption;
+mod api;
+mod catalogue;
+mod cli;
+mod clock;
+mod configuration;
+mod disk;
+mod example;
+mod heavy;
+mod incoming;
+mod levels;
+mod processes;
+mod restarts;
+mod starts;
+mod stopping;
