@@ -67,6 +67,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         }
     };
     keep_small();
+    keep_to_ourselves();
     begin(args, settings).unwrap_or_else(|failure| {
         eprintln!("supervisor: {}", chain(&failure));
         ExitCode::FAILURE
@@ -92,6 +93,19 @@ fn keep_small() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+    }
+}
+
+/// Descriptors that we were started with are not for the commands that we start.
+fn keep_to_ourselves() {
+    // SAFETY: marks descriptors, closes none. A kernel that cannot (before 5.11) leaves them
+    // as they are: services get none of them anyway, their shims see to that.
+    unsafe {
+        libc::close_range(
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as libc::c_int,
+        );
     }
 }
 
