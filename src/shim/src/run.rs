@@ -244,8 +244,24 @@ impl Shim<'_> {
         if self.settings.cgroup.is_empty() {
             return NONE;
         }
-        let _ = sys::mkdir(self.settings.cgroup, 0o755);
+        /// The last shim to end removes the parent, at worst just now.
+        const TRIES: u32 = 5;
+        for _ in 0..TRIES {
+            if sys::mkdir(self.settings.cgroup, 0o755) != Err(Errno::ENOENT) {
+                break;
+            }
+            let _ = sys::mkdir(self.cgroup_parent().as_c(), 0o755);
+        }
         sys::open(NONE, self.settings.cgroup, flag::O_RDONLY, 0).unwrap_or(NONE)
+    }
+
+    /// The directory of all cgroups of our data directory.
+    fn cgroup_parent(&self) -> Text<4096> {
+        let path = self.settings.cgroup.to_bytes();
+        let end = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let mut parent = Text::new();
+        parent.push(&path[..end]);
+        parent
     }
 
     /// The exec has happened, or failed.
@@ -670,10 +686,13 @@ impl Shim<'_> {
         }
         for _ in 0..TRIES {
             match sys::unlink(NONE, self.settings.cgroup, flag::AT_REMOVEDIR) {
-                Ok(()) | Err(Errno::ENOENT) => return,
+                Ok(()) | Err(Errno::ENOENT) => break,
                 Err(_) => sys::sleep_ms(10),
             }
         }
+        // Fails as long as another service has one.
+        let parent = self.cgroup_parent();
+        let _ = sys::unlink(NONE, parent.as_c(), flag::AT_REMOVEDIR);
     }
 }
 

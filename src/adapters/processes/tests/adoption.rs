@@ -277,6 +277,7 @@ async fn f42_a_cut_record_is_no_record() {
     // The shim itself still answers, so nothing is lost.
     let (found, _) = adopt(&processes, "web", &process).await;
     assert!(matches!(found, Some(Adoption::Living { pid: found, .. }) if found == pid));
+    fs::write(dir.path.join("start.json"), whole).unwrap();
 }
 
 #[actix_rt::test]

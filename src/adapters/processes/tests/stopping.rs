@@ -148,6 +148,29 @@ async fn without_a_cgroup_the_tree_is_found_as_well() {
 }
 
 #[actix_rt::test]
+async fn cgroups_are_made_for_a_service_and_nothing_of_them_is_left_in_the_end() {
+    let world = World::new();
+    let processes = world.processes();
+    let Some(root) = processes.cgroups.clone() else {
+        eprintln!("skipped: there is no cgroup v2 here that we may write");
+        return;
+    };
+    let mut runs = Vec::new();
+    for name in ["a", "b"] {
+        let mut run = launch(&processes, name, 1, spec(&["sleep", "1000"]));
+        let pid = run.started().await;
+        let cgroup = world.record(name).cgroup().unwrap();
+        assert_eq!(super::super::cgroup::members(&cgroup), [pid]);
+        runs.push(run);
+    }
+    for run in &mut runs {
+        run.process.stop();
+        run.ended().await;
+    }
+    until("the cgroups are gone", || !root.exists()).await;
+}
+
+#[actix_rt::test]
 async fn f06_zombies_of_strangers_children_are_reaped_and_do_not_hold_up_the_end() {
     let world = World::new();
     let processes = world.processes();
