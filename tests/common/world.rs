@@ -462,10 +462,15 @@ impl World {
         })
     }
 
-    /// Waits until a service runs and is healthy.
+    /// Waits until a service runs (where we run it, with a known pid: its first pulse may
+    /// come in before the word that it has started) and is healthy.
     pub fn wait_healthy(&self, name: &str) -> Service {
         self.wait_for(name, "is healthy", |service| {
-            service.status == "healthy" && matches!(service.state.as_str(), "running" | "external")
+            let up = match service.state.as_str() {
+                "running" => service.pid.is_some(),
+                state => state == "external",
+            };
+            up && service.status == "healthy"
         })
     }
 

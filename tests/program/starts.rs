@@ -169,7 +169,7 @@ fn a_service_is_started_once_what_it_depends_on_has_pulsed() {
         "it says what it waits for: {waiting:?}"
     );
     world.wait_healthy("web");
-    let number = |file: &str| world.read(file).trim().parse::<u64>().expect(file);
+    let number = |file: &str| wait_until(file, || world.read(file).trim().parse::<u64>().ok());
     assert!(number("web.started") >= number("db.ready"));
 }
 
