@@ -190,6 +190,18 @@ fn f6_a_zombie_that_nobody_can_reap_counts_as_dead_for_the_next_supervisor() {
 }
 
 #[test]
+fn a_shim_that_hangs_in_a_stop_is_ended_and_its_service_with_it() {
+    let keys = format!("{}stop_timeout = \"500ms\"", command(&["sleep", "1000"]));
+    let world = World::plan().service("sleeper", &keys).start();
+    let pid = world.wait_healthy("sleeper").pid.expect("a process");
+    let shim = world.shim_of("sleeper");
+    signal(shim, Signal::SIGSTOP);
+    let ran = world.cli(&["stop", "sleeper", "--timeout", "30s"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!alive(pid) && !alive(shim));
+}
+
+#[test]
 fn f11_a_child_holds_its_three_descriptors_and_no_other() {
     let world = World::plan()
         // The supervisor itself is started with a few that are not closed on exec.
@@ -368,9 +380,10 @@ fn a_child_gets_exactly_the_environment_that_is_promised() {
     assert_eq!(variables["FROM_FILE"], "yes");
     assert_eq!(variables["SUPERVISOR_SERVICE"], "listed");
     assert_eq!(variables["WATCHDOG_USEC"], "30000000");
+    let listed = world.wait_for("listed", "has a known pid", |service| service.pid.is_some());
     assert_eq!(
-        variables["WATCHDOG_PID"],
-        world.service("listed").pid.expect("a process").to_string()
+        listed.pid.map(|pid| pid.to_string()).as_ref(),
+        Some(&variables["WATCHDOG_PID"])
     );
     assert!(variables["SUPERVISOR_URL"].contains(&world.port().to_string()));
     assert_ne!(
