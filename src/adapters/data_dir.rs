@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -85,15 +86,24 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(failed("open", &lock_path))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            return Err(DataDirError::Held {
-                holder: holder(&mut lock),
-                path,
-            });
+    let mut patience = PATIENCE;
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = holder(&mut lock);
+                if patience.is_zero() || holder.is_some_and(lives) {
+                    let holder = holder.map_or_else(
+                        || "its pid is not known".to_owned(),
+                        |pid| format!("pid {pid}"),
+                    );
+                    return Err(DataDirError::Held { path, holder });
+                }
+            }
+            Err(errno) => return Err(failed("lock", &lock_path)(errno.into())),
         }
-        Err(errno) => return Err(failed("lock", &lock_path)(errno.into())),
+        std::thread::sleep(PAUSE);
+        patience = patience.saturating_sub(PAUSE);
     }
     // Only for the error message of a second supervisor: on a full disk we go on without.
     let _ = lock
@@ -109,14 +119,29 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
     })
 }
 
-fn holder(lock: &mut File) -> String {
+/// How long to wait for a lock whose holder is dead: what it was just starting when it was
+/// killed has a copy of every descriptor until it executes.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Who last wrote its pid into the lock.
+fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
-    // The pid is only for the reader of the message; without it the message still stands.
-    let _ = lock.read_to_string(&mut text);
-    match text.trim() {
-        "" => "its pid is not known".to_owned(),
-        pid => format!("pid {pid}"),
-    }
+    lock.rewind().ok()?;
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether a process of that number lives; a zombie does not.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    // The state follows the name, which may hold anything.
+    stat.is_ok_and(|stat| {
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    })
 }
 
 fn read_or_make_key(dir: &Path) -> Result<ChildKey, DataDirError> {
@@ -203,6 +228,23 @@ mod tests {
         drop(first);
         let again = lock_again(&path);
         assert_eq!(child_token(again.key(), "web"), token, "the key stays");
+    }
+
+    #[test]
+    fn f28_a_lock_that_outlives_its_dead_holder_for_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        drop(lock_again(&path));
+        // A number that no process has.
+        fs::write(path.join("supervisor.lock"), "4194999\n").unwrap();
+        let held = File::open(path.join("supervisor.lock")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(held);
+        });
+        lock_again(&path);
+        letting_go.join().unwrap();
     }
 
     #[test]
