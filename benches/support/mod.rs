@@ -5,6 +5,8 @@
 //! only medians and ratios are quoted.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
+pub mod universe;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -192,12 +194,18 @@ pub fn free_port() -> u16 {
 
 /// Nanoseconds of the monotonic clock, comparable between processes.
 pub fn mono() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of any clock. Those of the CPU time that this process or thread has used are
+/// what neighbours on the machine disturb least.
+pub fn clock(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: a valid pointer to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 

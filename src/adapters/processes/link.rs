@@ -165,11 +165,12 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
         *shared.stream.borrow_mut() = None;
         drop(stream);
         buffer.clear();
-        if matches!(end, End::Abandoned) {
-            return;
-        }
+        // Whose service is over is let go at once, and then its shim is still ours to wait for.
         if life.over {
             break;
+        }
+        if matches!(end, End::Abandoned) {
+            return;
         }
         match inspect(&life.dir, &life.orphans.boot_id).await {
             Found::Connected {

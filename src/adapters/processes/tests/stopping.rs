@@ -22,6 +22,20 @@ async fn a_process_starts_and_its_exit_code_is_told_once() {
 }
 
 #[actix_rt::test]
+async fn a_shim_is_waited_for_though_its_process_was_let_go_at_the_exit() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut run = launch(&processes, "a", 1, shell("exec sleep 1000"));
+    run.started().await;
+    let shim = world.record("a").shim_pid;
+    run.process.stop();
+    run.ended().await;
+    drop(run);
+    let place = format!("/proc/{shim}");
+    until("a zombie less", || !Path::new(&place).exists()).await;
+}
+
+#[actix_rt::test]
 async fn a_stop_is_the_stop_signal_first() {
     let world = World::new();
     let processes = world.processes();
