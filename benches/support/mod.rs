@@ -3,7 +3,12 @@
 //!
 //! Machines are shared and noisy: every figure stands beside a yardstick of the same run, and
 //! only medians and ratios are quoted.
-#![allow(dead_code, reason = "each benchmark uses its part")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a part of each benchmark, which uses what it needs"
+)]
 
 pub mod universe;
 
@@ -98,8 +103,13 @@ impl World {
 
     /// All services of the API.
     pub fn services(&self) -> Vec<serde_json::Value> {
-        let Some((200, body)) = self.request("GET", "/api/services") else {
-            return Vec::new();
+        let body = match self.request("GET", "/api/services") {
+            Some((200, body)) => body,
+            Some((status, body)) => {
+                eprintln!("/api/services answered {status}: {body}");
+                return Vec::new();
+            }
+            None => return Vec::new(),
         };
         let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         value["services"]
@@ -134,13 +144,29 @@ impl World {
 
     /// The pids of all services.
     pub fn pids(&self) -> Vec<(String, i32)> {
-        self.services()
+        let begin = Instant::now();
+        let mut services = self.services();
+        while services.is_empty() && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+            services = self.services();
+        }
+        services
             .iter()
             .filter_map(|s| {
                 let pid = i32::try_from(s["pid"].as_i64()?).ok()?;
                 Some((s["name"].as_str()?.to_owned(), pid))
             })
             .collect()
+    }
+
+    /// Waits until so many services have a process: one that is only remembered to run has none
+    /// before it is found. How long it took since `begin`.
+    pub fn wait_for_pids(&self, count: usize, begin: Instant) -> Duration {
+        while self.pids().len() != count {
+            assert!(begin.elapsed() < PATIENCE, "never {count} processes");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        begin.elapsed()
     }
 
     /// Ends the program and all its services; how long that took.

@@ -71,10 +71,14 @@ impl Store for Forgetful {
     }
 }
 
-/// So many services `s0`, `s1`, … that are watched and not run.
+/// So many services `s0`, `s1`, … that are watched and not run, all by the same policy.
 pub fn watched(count: usize, interval: Duration) -> Vec<ServiceSpec> {
+    let policy = external("s", interval).policy;
     (0..count)
-        .map(|n| external(&format!("s{n}"), interval))
+        .map(|n| ServiceSpec {
+            policy: Arc::clone(&policy),
+            ..external(&format!("s{n}"), interval)
+        })
         .collect()
 }
 

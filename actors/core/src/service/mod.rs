@@ -59,7 +59,7 @@ use std::sync::Arc;
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
 use crate::level::Level;
 use crate::policy::Policy;
-use crate::time::Time;
+use crate::time::{Time, nanos};
 use crate::view::StateWord;
 
 pub use memory::Memory;
@@ -91,6 +91,17 @@ pub struct Service {
     missing: Option<Box<str>>,
     /// When it was last looked at as a whole.
     looked: Time,
+    /// How old it may become while it is well: the policy's, copied here so that a deadline
+    /// that fires and is armed again need not look there.
+    patience: Patience,
+}
+
+/// Nanoseconds: `Duration` takes twice the room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Patience {
+    /// The age at which it ceases to be well.
+    age: u64,
+    grace: u64,
 }
 
 const _: () = assert!(
@@ -115,6 +126,7 @@ impl Service {
             memory,
             missing: None,
             looked: Time(0),
+            patience: Patience::default(),
             well: false,
         }
     }
@@ -321,6 +333,10 @@ impl Service {
         }
         self.looked = self.looked.max(now.at.time);
         self.well = self.is_well();
+        self.patience = Patience {
+            age: nanos(self.first_age()),
+            grace: nanos(self.policy.grace),
+        };
     }
 
     fn is_well(&self) -> bool {
