@@ -274,7 +274,9 @@ impl Service {
         }
         self.memory.exits = self.memory.exits.saturating_add(1);
         let level = self.policy.thresholds.level_by_count(self.memory.exits);
-        self.raise(level, reason);
+        self.raise(level, reason.clone());
+        // The newest cause, even where an older one has led to a higher level.
+        self.memory.reason = reason.into();
     }
 
     /// The next restart of a series: after its delay, within its limit, or not at all.

@@ -97,6 +97,8 @@ impl Service {
                 let Some((kind, reason)) = self.complaint(now) else {
                     return false;
                 };
+                // What follows happens for this, not for what once led to the level.
+                self.memory.reason = reason.clone().into();
                 self.tell(out, EventKind::Poked, None, Some(kind.as_str()), reason);
                 if self.policy.nudge {
                     self.memory.ladder = Ladder::Nudged {
@@ -308,9 +310,8 @@ impl Service {
             format!("failed again after a quarantine: {last}")
         } else {
             format!(
-                "restarted {} times within {}, the last cause: {}",
-                limit.max(),
-                words::exact(limit.window()),
+                "{}, the last cause: {}",
+                words::too_often(limit.max(), limit.window()),
                 if last.is_empty() { why } else { &last },
             )
         };

@@ -88,6 +88,10 @@ impl Service {
         let word = self.word().as_str();
         let reason = words::asked(RestartKind::Operator).to_owned();
         self.tell(out, EventKind::Cleared, Some(word), None, reason);
+        if let State::Quarantined { .. } = self.memory.state {
+            // The level stays until a clean pulse; the old reason is no longer true.
+            self.memory.reason = "its quarantine was lifted".into();
+        }
         match &mut self.memory.state {
             State::New
             | State::Stopped { .. }

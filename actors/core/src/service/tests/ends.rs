@@ -370,6 +370,36 @@ fn a_quarantine_is_lifted_by_clear_alone() {
 }
 
 #[test]
+fn a_quarantine_names_the_newest_cause_whatever_led_to_the_level() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(1, Duration::from_secs(900)).unwrap(),
+        ..hasty()
+    });
+    assert_eq!(bench.exit(1), [start(2)]);
+    bench.started();
+    bench.exit(1);
+    let first = "restarted once within 15m, the last cause: exited with code 1 after 0 ms";
+    assert_eq!(
+        (bench.state(), bench.reason().as_str()),
+        ("quarantined", first)
+    );
+    bench.on(Event::Clear);
+    assert_eq!(bench.level(), Level::Critical);
+    assert_eq!(bench.reason(), "its quarantine was lifted");
+    bench.started();
+    assert_eq!(bench.exit(2), [start(4)]);
+    assert_eq!(bench.level(), Level::Critical, "it has not pulsed");
+    assert_eq!(bench.reason(), "exited with code 2 after 0 ms");
+    bench.started();
+    bench.exit(3);
+    let second = "restarted once within 15m, the last cause: exited with code 3 after 0 ms";
+    assert_eq!(
+        (bench.state(), bench.reason().as_str()),
+        ("quarantined", second)
+    );
+}
+
+#[test]
 fn pokes_do_not_go_around_the_limit() {
     let mut bench = Bench::up(Policy {
         intensity: Intensity::new(3, Duration::from_secs(100_000)).unwrap(),
