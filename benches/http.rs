@@ -1,6 +1,8 @@
 //! HTTP: pulses through the real program against a bare actix-web hello, with the same number of
 //! workers and the same load, in turn. Run: `cargo bench --bench http`.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 mod support;
 
 use std::io::{Read, Write};

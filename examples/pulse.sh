@@ -5,5 +5,5 @@
 PATH="${CARGO_TARGET_DIR:-target}/release:${CARGO_TARGET_DIR:-target}/debug:$PATH"
 
 pulse() {
-    supervisor pulse "$SUPERVISOR_SERVICE" >/dev/null
+    supervisor pulse "$SUPERVISOR_SERVICE"
 }

@@ -6,6 +6,7 @@
 //!                 a signal ─▶ stop all, or leave them ─▶ API closed ─▶ log closed
 //! ```
 
+use std::collections::HashSet;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
 
 use crate::adapters::child_token::child_token;
@@ -28,9 +30,10 @@ use crate::adapters::processes::{ProcessesError, ShimProcesses};
 use crate::adapters::store::SqliteStore;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, OnExit, Settings};
-use crate::http::{self, Patience, Servers, Token, TokenError};
+use crate::http::{self, Patience, Servers};
 use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
+use crate::token::{Token, TokenError};
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         }
     };
     keep_small();
+    keep_to_ourselves();
     begin(args, settings).unwrap_or_else(|failure| {
         eprintln!("supervisor: {}", chain(&failure));
         ExitCode::FAILURE
@@ -90,6 +94,19 @@ fn keep_small() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+    }
+}
+
+/// Descriptors that we were started with are not for the commands that we start.
+fn keep_to_ourselves() {
+    // SAFETY: marks descriptors, closes none. A kernel that cannot (before 5.11) leaves them
+    // as they are: services get none of them anyway, their shims see to that.
+    unsafe {
+        libc::close_range(
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as libc::c_int,
+        );
     }
 }
 
@@ -136,12 +153,14 @@ async fn serve(
     info!(log, "supervisor starts";
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
+    let processes = Rc::new(ShimProcesses::new(data_dir, url)?);
+    end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let universe = Universe::start(Setup {
         specs: settings.services,
         ports: Ports {
             clock: clock.clone(),
             dice: Arc::new(RealDice::new()),
-            processes: Rc::new(ShimProcesses::new(data_dir, url)?),
+            processes,
             errands: Rc::new(RealErrands::new(
                 own.token_env.into_iter().collect(),
                 errands::Patience::default(),
@@ -169,8 +188,8 @@ async fn serve(
         .run(),
     );
 
-    let token = match &own.token {
-        Some(token) => Token::new(token.reveal())?,
+    let token = match own.token {
+        Some(token) => token,
         None => Token::load_or_create(data_dir.path())?,
     };
     let key = data_dir.key().clone();
@@ -198,6 +217,17 @@ async fn serve(
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;
     info!(log, "supervisor has stopped");
     Ok(code)
+}
+
+/// Ends what still runs of services that were taken out of the configuration while we did not
+/// run. Beside everything else: it may take their stop timeouts.
+fn end_strays(processes: Rc<ShimProcesses>, services: &[ServiceSpec], log: Logger) {
+    let known: HashSet<_> = services.iter().map(|spec| spec.name.clone()).collect();
+    actix_rt::spawn(async move {
+        for name in processes.end_strays(&known).await {
+            warn!(log, "a service that the configuration does not know was running: stopped"; "service" => %name);
+        }
+    });
 }
 
 /// Stops the services (or leaves them), then the API, whose clients saw it happen.

@@ -300,6 +300,16 @@ impl Archive {
         self.take(record, context);
     }
 
+    /// Whether records reach the disk, as far as is known.
+    fn say_health(&self) {
+        let health = match &self.outage {
+            Some(outage) => Err(outage.why.to_string()),
+            None => Ok(()),
+        };
+        // Bounded: one per rebuild of this actor or the supervisor.
+        self.guard.world().supervisor.tell(Storage(health));
+    }
+
     fn pulse(&mut self, context: &mut Context<Self>) {
         // Bounded: one each ten seconds.
         self.guard
@@ -350,7 +360,11 @@ impl Actor for Archive {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        guarded_start(self, context, Self::pulse);
+        guarded_start(self, context, |actor, context| {
+            // An outage that the one before it knew of is found anew, or is over.
+            actor.say_health();
+            actor.pulse(context);
+        });
     }
 }
 
@@ -393,6 +407,8 @@ impl Handler<Load> for Archive {
 
     fn handle(&mut self, _: Load, context: &mut Self::Context) -> Self::Result {
         guarded(self, context, |actor, context| {
+            // It is a new supervisor that asks.
+            actor.say_health();
             let (asker, answer) = oneshot::channel();
             if actor.in_flight.is_some() {
                 actor.loads.push(asker);

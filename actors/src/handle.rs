@@ -142,14 +142,30 @@ impl ServiceHandle {
             return Err(InformError::Full);
         };
         let (ack, recorded) = Ack::new(permit);
-        match door.address.try_send(Informed { at, inform, ack }) {
-            Ok(()) => recorded.await.unwrap_or(Err(InformError::Closed)),
-            Err(Refused::Full(_)) => {
+        let message = Informed {
+            // What came before it is told before it, what comes after it after it.
+            before: door.slot.take(),
+            at,
+            inform,
+            ack,
+        };
+        let refused = match door.address.try_send(message) {
+            Ok(()) => return recorded.await.unwrap_or(Err(InformError::Closed)),
+            Err(refused) => refused,
+        };
+        let (message, why) = match refused {
+            Refused::Full(message) => {
                 door.refuse();
-                Err(InformError::Full)
+                (message, InformError::Full)
             }
-            Err(Refused::Closed(_)) => Err(InformError::Closed),
+            Refused::Closed(message) => (message, InformError::Closed),
+        };
+        if let Some(pulses) = message.before
+            && door.slot.add(pulses)
+        {
+            door.beat();
         }
+        Err(why)
     }
 }
 

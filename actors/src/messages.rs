@@ -12,6 +12,7 @@ use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
 use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::slot::Folded;
 use crate::source::Heard;
 use crate::spec::ServiceSpec;
 
@@ -206,6 +207,8 @@ pub(crate) struct Beat;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Informed {
+    /// The plain pulses that came before it.
+    pub(crate) before: Option<Folded>,
     /// When it was received.
     pub(crate) at: Mono,
     /// What.

@@ -14,8 +14,9 @@
 //!                                                                      with others left
 //! ```
 //!
-//! Before it handles any message it drains the slot, so that a pulse which came before an exit
-//! or an error is told before it. Its state is a copy of what the process adapter said: if the
+//! What carries information takes the pulses that wait in the slot along, and before an event
+//! of the process the slot is drained, so that a pulse which came before an error or an exit
+//! is told before it. Its state is a copy of what the process adapter said: if the
 //! supervisor is rebuilt it is announced again, if this actor is rebuilt it adopts again.
 
 use std::panic::AssertUnwindSafe;
@@ -38,6 +39,7 @@ use crate::messages::{
     Settle,
 };
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
+use crate::slot::Folded;
 use crate::source::{Ear, Life, Listening};
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
@@ -98,9 +100,12 @@ impl Service {
 
     /// Tells of the pulses that wait.
     fn drain(&self) {
-        let Some(folded) = self.door.slot.take() else {
-            return;
-        };
+        if let Some(folded) = self.door.slot.take() {
+            self.tell(folded);
+        }
+    }
+
+    fn tell(&self, folded: Folded) {
         self.door.under_way.store(true, Ordering::Relaxed);
         // Bounded: plain pulses wait in the slot while one message is under way (see `Beat`),
         // and what else drains the slot is bounded itself.
@@ -493,7 +498,9 @@ impl Handler<Informed> for Service {
 
     fn handle(&mut self, message: Informed, context: &mut Self::Context) {
         guarded(self, context, |actor, _| {
-            actor.drain();
+            if let Some(folded) = message.before {
+                actor.tell(folded);
+            }
             let generation = actor.generation;
             let event = match message.inform {
                 Inform::Note(note) => Event::Pulse {

@@ -114,6 +114,8 @@ pub(crate) struct Supervisor {
     unannounced: usize,
     closing: Option<Closing>,
     storage: Result<(), String>,
+    /// How many services count for a storm, and when they were counted.
+    weighed: Option<(Mono, usize)>,
     refused: u64,
     /// Reused by each turn.
     fired: Vec<u32>,
@@ -195,6 +197,7 @@ impl Supervisor {
             unannounced: 0,
             closing: None,
             storage: Ok(()),
+            weighed: None,
             refused: 0,
             fired: Vec::new(),
         }
@@ -219,6 +222,7 @@ impl Supervisor {
             }
             Dependencies::default()
         });
+        self.entries.reserve_exact(watched.len());
         for one in watched {
             let memory = memories.remove(one.spec.name.as_str());
             self.enter(one, memory);

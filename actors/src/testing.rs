@@ -169,7 +169,8 @@ impl Running {
     }
 }
 
-/// Lets messages of the present instant run: 1 ms of virtual time.
+/// Lets what was said up to now be heard: 2 ms of virtual time, for a plain pulse may wait one
+/// for the others.
 pub async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }

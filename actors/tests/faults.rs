@@ -444,6 +444,13 @@ async fn f37_with_a_full_disk_supervision_goes_on_and_history_marks_the_gap() {
     assert_eq!(stage.machine.launches("a"), 2);
     assert_eq!(universe.view("a").await.status, Level::Healthy);
     assert_eq!(stage.log.with("storage unavailable").len(), 1);
+    // A supervisor that is rebuilt meanwhile knows it, too.
+    stage.dice.panic_once();
+    stage.machine.exit("b", 1);
+    sleep(secs(1)).await;
+    assert_eq!(stage.log.with("actor panicked").len(), 1);
+    let overview = universe.supervisor.overview().await.expect("an overview");
+    assert!(overview.storage.is_err());
     let before = stage.store.events().len();
 
     stage.store.fail(None);

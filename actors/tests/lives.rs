@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use supervisor_actors::handle::Inform;
+use supervisor_actors::ports::Clock;
 use supervisor_actors::testing::{Script, Stage, alive, external, pulsing, settle};
 use supervisor_core::Level;
 use supervisor_core::view::StateWord;
@@ -96,4 +99,57 @@ async fn an_external_service_ages_without_being_run() {
         levels,
         ["healthy", "warning", "degraded", "critical", "healthy"]
     );
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn pulses_and_errors_are_judged_in_the_order_of_their_receipt() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![external("other", secs(1))]).await;
+    let other = universe.directory.get("other").expect("a handle");
+    let error = || Inform::Error {
+        message: "no".to_owned(),
+        critical: false,
+    };
+    // All within one turn of this task: nobody has read the first when the last is sent.
+    let at = stage.clock.mono();
+    universe.pulse("other");
+    universe.pulse("other");
+    let mut erred = Box::pin(other.inform(at, error()));
+    assert_eq!((&mut erred).now_or_never(), None);
+    universe.pulse("other");
+    erred.await.expect("it is recorded");
+    settle().await;
+    let view = universe.view("other").await;
+    assert_eq!((view.total_pulses, view.error_count), (3, 1));
+    assert_eq!(view.status, Level::Healthy, "a clean pulse came last");
+
+    universe.pulse("other");
+    other.inform(at, error()).await.expect("it is recorded");
+    settle().await;
+    let view = universe.view("other").await;
+    assert_eq!((view.total_pulses, view.error_count), (4, 2));
+    assert_eq!(view.status, Level::Warning, "the error came last");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn what_is_acknowledged_is_in_the_database() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![external("other", secs(1))]).await;
+    let other = universe.directory.get("other").expect("a handle");
+    for n in 1..=20 {
+        universe.pulse("other");
+        let error = Inform::Error {
+            message: format!("error {n}"),
+            critical: false,
+        };
+        let at = stage.clock.mono();
+        other.inform(at, error).await.expect("it is recorded");
+        let memory = stage.store.memory("other").expect("a memory");
+        assert!(
+            memory.contains(&format!("\"total_pulses\":{n},")),
+            "{memory}"
+        );
+        let last = stage.store.events().pop().expect("an event");
+        assert!(last.reason.contains(&format!("error {n}")) || last.kind == "level");
+    }
 }

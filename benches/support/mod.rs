@@ -3,7 +3,14 @@
 //!
 //! Machines are shared and noisy: every figure stands beside a yardstick of the same run, and
 //! only medians and ratios are quoted.
-#![allow(dead_code, reason = "each benchmark uses its part")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a part of each benchmark, which uses what it needs"
+)]
+
+pub mod universe;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -96,8 +103,13 @@ impl World {
 
     /// All services of the API.
     pub fn services(&self) -> Vec<serde_json::Value> {
-        let Some((200, body)) = self.request("GET", "/api/services") else {
-            return Vec::new();
+        let body = match self.request("GET", "/api/services") {
+            Some((200, body)) => body,
+            Some((status, body)) => {
+                eprintln!("/api/services answered {status}: {body}");
+                return Vec::new();
+            }
+            None => return Vec::new(),
         };
         let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         value["services"]
@@ -132,13 +144,29 @@ impl World {
 
     /// The pids of all services.
     pub fn pids(&self) -> Vec<(String, i32)> {
-        self.services()
+        let begin = Instant::now();
+        let mut services = self.services();
+        while services.is_empty() && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+            services = self.services();
+        }
+        services
             .iter()
             .filter_map(|s| {
                 let pid = i32::try_from(s["pid"].as_i64()?).ok()?;
                 Some((s["name"].as_str()?.to_owned(), pid))
             })
             .collect()
+    }
+
+    /// Waits until so many services have a process: one that is only remembered to run has none
+    /// before it is found. How long it took since `begin`.
+    pub fn wait_for_pids(&self, count: usize, begin: Instant) -> Duration {
+        while self.pids().len() != count {
+            assert!(begin.elapsed() < PATIENCE, "never {count} processes");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        begin.elapsed()
     }
 
     /// Ends the program and all its services; how long that took.
@@ -192,12 +220,18 @@ pub fn free_port() -> u16 {
 
 /// Nanoseconds of the monotonic clock, comparable between processes.
 pub fn mono() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of any clock. Those of the CPU time that this process or thread has used are
+/// what neighbours on the machine disturb least.
+pub fn clock(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: a valid pointer to a local.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 

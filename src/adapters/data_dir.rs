@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -85,15 +86,24 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(failed("open", &lock_path))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            return Err(DataDirError::Held {
-                holder: holder(&mut lock),
-                path,
-            });
+    let mut patience = PATIENCE;
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = holder(&mut lock);
+                if patience.is_zero() || holder.is_some_and(lives) {
+                    let holder = holder.map_or_else(
+                        || "its pid is not known".to_owned(),
+                        |pid| format!("pid {pid}"),
+                    );
+                    return Err(DataDirError::Held { path, holder });
+                }
+            }
+            Err(errno) => return Err(failed("lock", &lock_path)(errno.into())),
         }
-        Err(errno) => return Err(failed("lock", &lock_path)(errno.into())),
+        std::thread::sleep(PAUSE);
+        patience = patience.saturating_sub(PAUSE);
     }
     // Only for the error message of a second supervisor: on a full disk we go on without.
     let _ = lock
@@ -109,14 +119,29 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
     })
 }
 
-fn holder(lock: &mut File) -> String {
+/// How long to wait for a lock whose holder is dead: what it was just starting when it was
+/// killed has a copy of every descriptor until it executes.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Who last wrote its pid into the lock.
+fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
-    // The pid is only for the reader of the message; without it the message still stands.
-    let _ = lock.read_to_string(&mut text);
-    match text.trim() {
-        "" => "its pid is not known".to_owned(),
-        pid => format!("pid {pid}"),
-    }
+    lock.rewind().ok()?;
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether a process of that number lives; a zombie does not.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    // The state follows the name, which may hold anything.
+    stat.is_ok_and(|stat| {
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    })
 }
 
 /// Reads the key of a data directory that is in use.
@@ -180,22 +205,24 @@ impl DataDirLock {
     pub(crate) fn key(&self) -> &ChildKey {
         &self.key
     }
-
-    /// The Unix socket of the API.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.path.join("supervisor.sock")
-    }
-
-    /// The log file of a service.
-    pub(crate) fn service_log(&self, name: &str) -> PathBuf {
-        self.path.join("log").join(format!("{name}.log"))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::adapters::child_token::child_token;
+
+    /// Takes it again after we let it go: a process that another test starts at that moment
+    /// has a copy of every descriptor until it executes, and so holds the lock a little longer.
+    fn lock_again(path: &Path) -> DataDirLock {
+        loop {
+            match lock_data_dir(path) {
+                Ok(lock) => return lock,
+                Err(DataDirError::Held { .. }) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 
     #[test]
     fn f35_a_second_supervisor_is_refused_and_told_who_is_there() {
@@ -209,8 +236,25 @@ mod tests {
         );
         let token = child_token(first.key(), "web");
         drop(first);
-        let again = lock_data_dir(&path).unwrap();
+        let again = lock_again(&path);
         assert_eq!(child_token(again.key(), "web"), token, "the key stays");
+    }
+
+    #[test]
+    fn f28_a_lock_that_outlives_its_dead_holder_for_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        drop(lock_again(&path));
+        // A number that no process has.
+        fs::write(path.join("supervisor.lock"), "4194999\n").unwrap();
+        let held = File::open(path.join("supervisor.lock")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(held);
+        });
+        lock_again(&path);
+        letting_go.join().unwrap();
     }
 
     #[test]
@@ -224,7 +268,12 @@ mod tests {
         assert_eq!(mode(&path), 0o700);
         assert_eq!(mode(&path.join("key")), 0o600);
         fs::write(path.join("key"), "short").unwrap();
-        let error = lock_data_dir(&path).unwrap_err().to_string();
+        let error = loop {
+            match lock_data_dir(&path).unwrap_err() {
+                DataDirError::Held { .. } => std::thread::yield_now(),
+                other => break other.to_string(),
+            }
+        };
         assert!(error.contains("exactly 32 bytes"), "{error}");
     }
 }

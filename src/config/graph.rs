@@ -69,7 +69,7 @@ pub(super) fn check(services: &[Placed], sink: &Sink) {
                 };
                 let mut mistake = sink
                     .at(span, label, message)
-                    .help("none of them could ever start: break the circle");
+                    .help("none of them could ever start: break the cycle");
                 for (span, label) in edges {
                     mistake = mistake.also(span, label);
                 }

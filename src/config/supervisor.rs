@@ -1,6 +1,5 @@
 //! `[supervisor]`: the program itself.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::duration;
 use super::reader::{Given, Table, Taken};
 use super::value::Value;
+use crate::token::Token;
 
 /// Where the API listens unless the file says otherwise.
 const LISTEN: SocketAddr =
@@ -44,24 +44,6 @@ pub(crate) enum OnExit {
     Stop,
     /// They run on for the next supervisor.
     Leave,
-}
-
-/// A token, which no message ever shows.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(String);
-
-impl Token {
-    /// The secret itself.
-    #[must_use]
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
 }
 
 /// Reads the table; `env` is the environment.
@@ -226,17 +208,17 @@ fn token(
     (from_env.or_take(from_file), variable)
 }
 
-/// A token travels in a header: what cannot stand there could never be matched.
+/// A token that can be sent and cannot be guessed.
 fn check(value: &Value<'_>, secret: &str) -> Option<Token> {
     let secret = secret.trim();
     if secret.is_empty() {
         return value.wrong("leads to an empty token", "any long random text will do");
     }
-    if !secret.chars().all(|c| c.is_ascii_graphic()) {
-        return value.wrong(
-            "leads to a token with characters that no HTTP header can carry",
-            "use visible ASCII characters without spaces",
-        );
+    match Token::new(secret) {
+        Ok(token) => Some(token),
+        Err(error) => value.wrong(
+            format!("leads to a token that cannot be used: {error}"),
+            "a long random text, such as `openssl rand -hex 32` prints",
+        ),
     }
-    Some(Token(secret.to_owned()))
 }

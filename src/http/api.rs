@@ -15,7 +15,7 @@ use super::hosts::Hosts;
 use super::logs::Followers;
 use super::problem::Problem;
 use super::throttle::Throttle;
-use super::tokens::Token;
+use crate::token::Token;
 
 /// Gives a service's own token by its name.
 pub(crate) type ChildToken = Arc<dyn Fn(&str) -> String + Send + Sync>;

@@ -84,6 +84,18 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::bad("bad_json", format!("the body cannot be read: {error}")))
 }
 
+/// As [`json`], for what is written as an object alone: serde reads a struct from an array of
+/// its fields, too, and would take `[]` for one that says nothing.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::bad(
+            "bad_json",
+            "the body cannot be read: expected an object, found an array at line 1",
+        ));
+    }
+    json(body)
+}
+
 /// A duration in a body or a query: `"1m 30s"`, or a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawSpan")]

@@ -26,7 +26,7 @@ use slog::warn;
 use super::api::{Api, Door};
 use super::problem::Problem;
 use super::routes::Access;
-use super::tokens::same;
+use crate::token::same;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -26,11 +26,9 @@ mod server;
 mod services;
 mod tail;
 mod throttle;
-mod tokens;
 
-pub(crate) use api::{ChildToken, Patience};
+pub(crate) use api::Patience;
 pub(crate) use server::{Options, Servers, serve};
-pub(crate) use tokens::{Token, TokenError};
 
 #[cfg(test)]
 mod tests;

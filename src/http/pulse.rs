@@ -3,6 +3,9 @@
 //! An empty body is a plain pulse, whatever its content type says: that is the hot path, and
 //! it neither parses, nor waits, nor allocates. What carries information is recorded before
 //! it is acknowledged.
+//!
+//! A field that we do not know is ignored: a sign of life is not refused because its sender is
+//! newer than we are, or adds a timestamp of its own (the time of receipt is what counts).
 
 use std::fmt;
 
@@ -30,7 +33,7 @@ const MAX_METRIC_NAME: usize = 64;
 
 /// A pulse that says something.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 struct PulseBody {
     state: Option<PulseState>,
     message: Option<String>,
@@ -42,7 +45,7 @@ struct PulseBody {
 
 /// An error.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 struct ErrorBody {
     message: Option<String>,
     critical: Option<bool>,
@@ -91,7 +94,7 @@ pub(super) async fn pulse(
     if body::is_blank(&body) {
         return beat(api, &service);
     }
-    match body::json::<PulseBody>(&body)?.note() {
+    match body::object::<PulseBody>(&body)?.note() {
         Some(note) => inform(api, &service, at, Inform::Note(note)).await,
         None => beat(api, &service),
     }
@@ -110,7 +113,7 @@ pub(super) async fn error(
     let body = if body::is_blank(&body) {
         ErrorBody::default()
     } else {
-        body::json(&body)?
+        body::object(&body)?
     };
     let error = Inform::Error {
         message: cut(body.message.unwrap_or_default()),
@@ -234,7 +237,7 @@ mod tests {
     use super::*;
 
     fn note(text: &str) -> Result<Option<Note>, Problem> {
-        body::json::<PulseBody>(text.as_bytes()).map(PulseBody::note)
+        body::object::<PulseBody>(text.as_bytes()).map(PulseBody::note)
     }
 
     #[test]
@@ -267,7 +270,8 @@ mod tests {
         let many = format!(r#"{{"metrics":{{{}}}}}"#, many.join(","));
         let long = format!(r#"{{"metrics":{{"{}":1}}}}"#, "a".repeat(65));
         for (text, named) in [
-            (r#"{"sate":"idle"}"#, "sate"),
+            ("[]", "array"),
+            (r#"["idle"]"#, "array"),
             (r#"{"state":"sleepy"}"#, "sleepy"),
             (r#"{"progress":1e999}"#, "number out of range"),
             (r#"{"progress":NaN}"#, "expected"),
@@ -292,6 +296,16 @@ mod tests {
             assert_eq!(problem.status().as_u16(), 400, "{text}");
             assert!(problem.detail().contains(named), "{text}: {problem:?}");
             assert!(problem.detail().contains("line 1"), "{text}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn f26_a_field_that_we_do_not_know_is_no_reason_to_refuse_a_sign_of_life() {
+        for text in [
+            r#"{"timestamp":"2099-01-01T00:00:00Z"}"#,
+            r#"{"timestamp":-1,"mood":{"today":["good"]}}"#,
+        ] {
+            assert_eq!(note(text), Ok(None), "{text}");
         }
     }
 

@@ -32,7 +32,7 @@ use super::hosts::Hosts;
 use super::listen;
 use super::logs::{self, Followers};
 use super::throttle::Throttle;
-use super::tokens::Token;
+use crate::token::Token;
 
 /// How long until a door that could not be opened is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
@@ -77,6 +77,7 @@ pub(crate) struct Options {
 /// The open doors.
 pub(crate) struct Servers {
     closing: watch::Sender<bool>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for a free port"))]
     address: watch::Receiver<Option<SocketAddr>>,
     tasks: Vec<JoinHandle<()>>,
     socket: PathBuf,
@@ -149,7 +150,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
 
 impl Servers {
     /// The TCP address that is answered on; none while it is taken or not wanted.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         *self.address.borrow()
     }
@@ -328,13 +329,14 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     Error = DispatchError,
     InitError = (),
 > + use<S> {
-    let (head, closing) = (api.patience.head, api.closing.clone());
+    let closing = api.closing.clone();
     // One for this worker: its requests share it without counting across threads.
     let api = Rc::new(api.clone());
     let entry = fn_service(move |incoming| entry(&api, incoming));
     let app = App::new().default_service(entry);
     HttpService::build()
-        .client_request_timeout(head)
+        // The connection itself times the head.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         .on_connect_ext(|connection: &Connection<S>, data| {
             data.insert(connection.wire());

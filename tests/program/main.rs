@@ -8,13 +8,23 @@
     reason = "these tests watch real time pass in another process"
 )]
 #![expect(unreachable_pub, reason = "nobody but these tests reads them")]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "not every helper has its test here"
-)]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adoption;
+mod api;
+mod catalogue;
+mod cli;
+mod clock;
+mod configuration;
+mod disk;
+mod example;
 mod heartbeat_files;
+mod heavy;
+mod incoming;
+mod levels;
+mod processes;
+mod restarts;
+mod starts;
+mod stopping;

@@ -33,7 +33,7 @@ pub struct Time(pub u64);
 pub struct Timestamp(pub i64);
 
 /// A `Duration` as nanoseconds, capped at what 64 bits hold (584 years).
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -391,7 +391,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(600))]
 
         #[test]
         fn the_wheel_agrees_with_a_sorted_map(

@@ -171,9 +171,7 @@ impl Supervisor {
         if !stale || !self.counts_for_storms(id) {
             return;
         }
-        let watched = (0..self.entries.len() as u32)
-            .filter(|other| self.counts_for_storms(*other))
-            .count();
+        let watched = self.weighed(at.mono);
         if self.brake.very_stale(id, at.time, watched) {
             let silent = self.brake.count();
             let log = &self.guard.world().log;
@@ -183,6 +181,21 @@ impl Supervisor {
                 "{silent} of {watched} services fell silent within 10 s: restarts go two at a time"
             );
             self.tell_of_us(Subject::Supervisor, reason, Level::Critical);
+        }
+    }
+
+    /// How many services count for a storm, as of a second ago at most: in a storm it is asked
+    /// for each of them.
+    fn weighed(&mut self, now: Mono) -> usize {
+        match self.weighed {
+            Some((then, count)) if now.since(then) < Duration::from_secs(1) => count,
+            Some(_) | None => {
+                let count = (0..self.entries.len() as u32)
+                    .filter(|other| self.counts_for_storms(*other))
+                    .count();
+                self.weighed = Some((now, count));
+                count
+            }
         }
     }
 

@@ -73,15 +73,22 @@ impl Supervisor {
         if change.kind == EventKind::Level {
             let (from, to) = (change.from.unwrap_or(""), change.to.unwrap_or(""));
             let view = entry.view(&now);
-            let limit = entry.spec.policy.thresholds.age_beyond(rank(from));
             let grade = if rank(from) < change.level {
                 grade(change.level)
             } else {
                 slog::Level::Info
             };
-            at_grade!(log, grade, "service {name} heartbeat: {from} → {to}";
-                "missed" => view.missed, "age_s" => view.age,
-                "limit_s" => limit.map(|limit| limit.as_secs_f64()), "reason" => &change.reason);
+            if view.missed == 0 {
+                // Not by age: what the age was is beside the point.
+                at_grade!(log, grade, "service {name} heartbeat: {from} → {to}";
+                    "reason" => &change.reason);
+            } else {
+                let limit = entry.spec.policy.thresholds.age_beyond(rank(from));
+                at_grade!(log, grade, "service {name} heartbeat: {from} → {to}";
+                    "missed" => view.missed, "age_s" => view.age,
+                    "limit_s" => limit.map(|limit| limit.as_secs_f64()),
+                    "reason" => &change.reason);
+            }
             return;
         }
         let grade = match change.kind {
@@ -122,9 +129,15 @@ impl Supervisor {
             | EventKind::Alert
             | EventKind::Supervisor => entry.service.generation(),
         };
-        at_grade!(log, grade, "service {name} {}", change.kind.as_str();
-            "to" => change.to, "generation" => generation.0,
-            "reason" => &change.reason);
+        let what = change.kind.as_str();
+        match (change.kind, change.to) {
+            (EventKind::Restarted, Some(kind)) => {
+                at_grade!(log, grade, "service {name} {what}"; "kind" => kind,
+                    "generation" => generation.0, "reason" => &change.reason);
+            }
+            _ => at_grade!(log, grade, "service {name} {what}";
+                "generation" => generation.0, "reason" => &change.reason),
+        }
     }
 
     // --- memories ---

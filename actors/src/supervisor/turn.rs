@@ -48,12 +48,13 @@ impl Supervisor {
 
     /// The moment of a receipt, on each clock.
     pub(super) fn moment(&self, mono: Mono) -> Moment {
-        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        // In whole numbers, without the detour over `Duration`: this is the way of each pulse.
         let Present { mono: seen, wall } = self.present;
+        let micros = (mono.0.abs_diff(seen.0) / 1_000) as i64;
         let wall = if mono >= seen {
-            wall.0.saturating_add(micros(mono.since(seen)))
+            wall.0.saturating_add(micros)
         } else {
-            wall.0.saturating_sub(micros(seen.since(mono)))
+            wall.0.saturating_sub(micros)
         };
         Moment {
             time: self.attention.at(mono),

@@ -11,6 +11,10 @@ pub(super) struct Levels(pub(super) LogFilter);
 /// What tells at `info` what only their own developers want to know.
 const CHATTY: [&str; 3] = ["actix", "mio", "awc"];
 
+/// What calls every malformed request an error: anybody who reaches the port could fill the
+/// log with it. Naming the module shows it.
+const OUTSIDERS: &str = "actix_http";
+
 impl Levels {
     /// The level of a module: that of the longest name that fits, the later of equals.
     fn of(&self, module: &str) -> Level {
@@ -22,6 +26,7 @@ impl Levels {
             .max_by_key(|(name, _)| name.len());
         match named {
             Some((_, level)) => *level,
+            None if module.starts_with(OUTSIDERS) => Level::Critical,
             None if CHATTY.iter().any(|chatty| module.starts_with(chatty)) => {
                 one_less(self.0.default)
             }
@@ -188,6 +193,14 @@ mod tests {
         assert_eq!(levels(Level::Error, &[]).of("actix_server"), Level::Error);
         let named = levels(Level::Info, &[("actix_server", Level::Info)]);
         assert_eq!(named.of("actix_server::builder"), Level::Info);
+    }
+
+    #[test]
+    fn what_outsiders_send_wrong_is_not_logged_unless_it_is_asked_for() {
+        let quiet = levels(Level::Debug, &[]);
+        assert_eq!(quiet.of("actix_http::h1::dispatcher"), Level::Critical);
+        let named = levels(Level::Info, &[("actix_http", Level::Error)]);
+        assert_eq!(named.of("actix_http::h1::dispatcher"), Level::Error);
     }
 
     #[test]

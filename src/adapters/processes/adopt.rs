@@ -15,7 +15,6 @@ use supervisor_core::event::Exit;
 use supervisor_shim::protocol::{self, Frame, key, kind};
 
 use super::link::read_available;
-use super::proc_fs;
 use super::records::{ExitRecord, GenerationDir, StartRecord};
 
 /// How long a shim that holds its lock may be silent before it is taken for hung and ended.
@@ -73,7 +72,7 @@ pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
             Err(Silent::ForLong) => waited += PATIENCE,
         }
         if waited >= PATIENCE {
-            end_hung_shim(dir, boot_id);
+            dir.end_hung_shim(boot_id);
         }
         if waited >= PATIENCE * 2 {
             // Locked by nobody whom we could name.
@@ -98,17 +97,6 @@ fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
         // Of another boot: whatever ran has ended with it.
         (_, Some(exit)) => Found::Ended(exit.exit()),
         (_, None) => Found::Nothing,
-    }
-}
-
-/// A shim that lives but neither listens nor ends cannot be asked; its service is taken from
-/// it. Killed only if it is exactly the one on record.
-fn end_hung_shim(dir: &GenerationDir, boot_id: &str) {
-    if let Some(record) = dir
-        .start_record()
-        .filter(|record| record.boot_id == boot_id)
-    {
-        proc_fs::signal(record.shim(), libc::SIGKILL);
     }
 }
 

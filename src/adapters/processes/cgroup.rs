@@ -5,18 +5,24 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// The cgroup v2 directory under which each process gets its own, made if need be. `None`
-/// where there is no cgroup v2, or none that we may write.
+/// The cgroup v2 directory under which each process gets its own. `None` where there is no
+/// cgroup v2, or none that we may write. The shims make it and remove it again; here it is
+/// only tried.
 pub(super) fn root(data_dir: &Path) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let root = own_directory(&mounts, &own)?.join(name(data_dir));
-    make(&root).then_some(root)
+    let made = fs::create_dir(&root).is_ok();
+    let usable = made || root.is_dir();
+    if made {
+        remove(&root);
+    }
+    usable.then_some(root)
 }
 
-/// Makes sure that it is there; false where that cannot be.
-pub(super) fn make(root: &Path) -> bool {
-    root.is_dir() || fs::create_dir(root).is_ok() || root.is_dir()
+/// Removes an empty one; one with members or others in it stays.
+pub(super) fn remove(cgroup: &Path) {
+    let _ = fs::remove_dir(cgroup);
 }
 
 /// One per data directory: two supervisors on one machine do not meet.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use supervisor_actors::ports::{Process, ProcessEvent, ProcessSink};
 use supervisor_actors::spec::ProcessSpec;
@@ -50,6 +51,10 @@ pub(super) struct Life {
     pub(super) exit: Option<Exit>,
     pub(super) over: bool,
 }
+
+/// How long beyond the stop timeout a stopping shim may be silent: it says every second who
+/// blocks it. After that it is taken for hung, and its service taken from it.
+const SILENCE: Duration = Duration::from_secs(10);
 
 enum End {
     /// The connection broke.
@@ -160,11 +165,12 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
         *shared.stream.borrow_mut() = None;
         drop(stream);
         buffer.clear();
-        if matches!(end, End::Abandoned) {
-            return;
-        }
+        // Whose service is over is let go at once, and then its shim is still ours to wait for.
         if life.over {
             break;
+        }
+        if matches!(end, End::Abandoned) {
+            return;
         }
         match inspect(&life.dir, &life.orphans.boot_id).await {
             Found::Connected {
@@ -211,6 +217,7 @@ async fn converse(
     stream: &UnixStream,
     buffer: &mut Vec<u8>,
 ) -> End {
+    let mut heard = (shared.stops(), Instant::now());
     loop {
         if life.hear_all(buffer, shared).is_err() {
             return End::Broken;
@@ -223,7 +230,13 @@ async fn converse(
         } else {
             Interest::READABLE | Interest::WRITABLE
         };
-        // Both may be dropped at any time: a readiness and a permit are found again.
+        // A stop begins a new wait.
+        if heard.0 != shared.stops() {
+            heard = (shared.stops(), Instant::now());
+        }
+        let silent_at = heard.1 + life.process.stop_timeout + SILENCE;
+        // All may be dropped at any time: a readiness and a permit are found again. The timer
+        // comes last: if we were stopped ourselves, what was said meanwhile counts.
         tokio::select! {
             biased;
             () = shared.woken() => {}
@@ -231,6 +244,11 @@ async fn converse(
                 if ready.is_err() {
                     return End::Broken;
                 }
+                heard.1 = Instant::now();
+            }
+            () = sleep_until(silent_at), if shared.stops() > 0 => {
+                life.dir.end_hung_shim(&life.orphans.boot_id);
+                heard.1 = Instant::now();
             }
         }
         shared.flush();

@@ -145,8 +145,10 @@ pub(super) async fn end_tree(
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     if let Some(cgroup) = &orphans.cgroup {
-        // Where a stranger was moved into it, it stays.
-        let _ = std::fs::remove_dir(cgroup);
+        cgroup::remove(cgroup);
+        if let Some(root) = cgroup.parent() {
+            cgroup::remove(root);
+        }
     }
     true
 }

@@ -20,6 +20,7 @@ mod link;
 mod lost;
 mod proc_fs;
 mod records;
+mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -126,13 +127,12 @@ impl ShimProcesses {
             let path = path.to_owned();
             move |error: io::Error| failure::no_shim(what, &path, &error)
         };
-        let cgroups = self.cgroups.as_deref().filter(|root| cgroup::make(root));
         let common = Common {
             url: &self.url,
             key: &self.key,
             boot_id: &self.boot_id,
             log_dir: &self.logs,
-            cgroups,
+            cgroups: self.cgroups.as_deref(),
         };
         let frame = environment::start_frame(launch, dir, &common)?;
         let lock = dir.create().map_err(failed("make", &dir.path))?;
@@ -193,6 +193,15 @@ impl ShimProcesses {
             other => other?,
         };
         Ok((stream, shim_pid, frame))
+    }
+
+    /// Removes what is on record of a service that does not run.
+    fn forget(&self, name: &ServiceName) {
+        for dir in GenerationDir::all(&self.shims, name) {
+            if !dir.is_locked() {
+                dir.remove();
+            }
+        }
     }
 
     fn orphans(&self, name: &ServiceName) -> Orphans {
@@ -360,14 +369,5 @@ impl Processes for ShimProcesses {
             None
         }
         .boxed_local()
-    }
-}
-
-impl Drop for ShimProcesses {
-    fn drop(&mut self) {
-        if let Some(root) = &self.cgroups {
-            // Fails, as it should, as long as a service has a cgroup in it.
-            let _ = std::fs::remove_dir(root);
-        }
     }
 }

@@ -99,6 +99,7 @@ pub(super) fn open(id: Identity) -> Option<OwnedFd> {
 }
 
 /// Whether exactly this process lives.
+#[cfg(test)]
 pub(super) fn lives(id: Identity) -> bool {
     open(id).is_some()
 }

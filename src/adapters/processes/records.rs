@@ -12,7 +12,7 @@ use supervisor_core::event::{Exit, Generation};
 use supervisor_core::{ServiceName, Timestamp};
 use supervisor_shim::protocol::{EXIT_RECORD, LOCK_FILE, START_RECORD};
 
-use super::proc_fs::Identity;
+use super::proc_fs::{self, Identity};
 
 /// `data_dir/shim/NAME/GEN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +151,15 @@ impl GenerationDir {
 
     pub(super) fn exit_record(&self) -> Option<ExitRecord> {
         self.read(EXIT_RECORD)
+    }
+
+    /// A shim that lives but neither speaks nor ends cannot be asked; its service is taken from
+    /// it. Killed only if it is exactly the one on record.
+    pub(super) fn end_hung_shim(&self, boot_id: &str) {
+        let record = self.start_record();
+        if let Some(record) = record.filter(|record| record.boot_id == boot_id) {
+            proc_fs::signal(record.shim(), libc::SIGKILL);
+        }
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> Option<T> {

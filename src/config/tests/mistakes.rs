@@ -70,7 +70,7 @@ fn f82_a_cycle_is_shown_with_each_of_its_edges() {
    :                    ^^^
    :                     `-- b waits for a
    `----
-  help: none of them could ever start: break the circle
+  help: none of them could ever start: break the cycle
 
 1 mistake in /etc/x/supervisor.toml
 "

@@ -335,7 +335,7 @@ fn the_example_in_the_root_is_a_configuration_whose_workers_promise_pulses() {
 
 #[test]
 fn the_report_warns_that_hosts_must_be_named_where_all_addresses_are_open() {
-    let env = |_: &str| Some("sesame".to_owned());
+    let env = |_: &str| Some("open-sesame-open-sesame".to_owned());
     for (hosts, warned) in [("[]", true), ("['status.example']", false)] {
         let text = format!(
             "[supervisor]\nlisten = '0.0.0.0:80'\ntoken_env = 'T'\nallowed_hosts = {hosts}"
@@ -359,18 +359,18 @@ fn an_empty_listen_means_no_tcp_and_localhost_means_loopback() {
 #[test]
 fn a_token_from_the_environment_opens_other_addresses_and_is_never_shown() {
     let text = "[supervisor]\nlisten = '0.0.0.0:5001'\ntoken_env = 'TOKEN'\n";
-    let env = |name: &str| (name == "TOKEN").then(|| "sesame\n".to_owned());
+    let env = |name: &str| (name == "TOKEN").then(|| "open-sesame-open-sesame\n".to_owned());
     let settings = parse(Path::new("/x.toml"), text, &env).unwrap();
     let token = settings.supervisor.token.clone().unwrap();
-    assert_eq!(token.reveal(), "sesame");
-    assert!(!format!("{settings:?}").contains("sesame"));
+    assert_eq!(token.reveal(), "open-sesame-open-sesame");
+    assert!(!format!("{settings:?}").contains("open-sesame-open-sesame"));
 }
 
 #[test]
 fn no_service_is_handed_the_owners_token() {
     let text = "[supervisor]\ntoken_env = 'TOKEN'\n\
                 [services.a]\ncommand = 'x'\npass_env = ['LANG', 'TOKEN']\n";
-    let env = |name: &str| (name == "TOKEN").then(|| "sesame".to_owned());
+    let env = |name: &str| (name == "TOKEN").then(|| "open-sesame-open-sesame".to_owned());
     let errors = parse(Path::new("/x.toml"), text, &env).unwrap_err();
     let [only] = errors.mistakes() else {
         panic!("{errors}");
@@ -385,11 +385,14 @@ fn a_token_file_must_be_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (file, token) = (dir.path().join("s.toml"), dir.path().join("token"));
     std::fs::write(&file, "[supervisor]\ntoken_file = 'token'\n").unwrap();
-    std::fs::write(&token, "sesame\n").unwrap();
+    std::fs::write(&token, "open-sesame-open-sesame\n").unwrap();
     let chmod = |mode| std::fs::set_permissions(&token, PermissionsExt::from_mode(mode)).unwrap();
     chmod(0o600);
     let settings = load(&file, &|_| None).unwrap();
-    assert_eq!(settings.supervisor.token.unwrap().reveal(), "sesame");
+    assert_eq!(
+        settings.supervisor.token.unwrap().reveal(),
+        "open-sesame-open-sesame"
+    );
     chmod(0o640);
     let errors = load(&file, &|_| None).unwrap_err();
     assert_eq!(

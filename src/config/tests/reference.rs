@@ -75,13 +75,14 @@ fn the_reference_and_each_of_its_alternatives_load() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(".env"), "A=1\n").unwrap();
     let token = dir.path().join("token");
-    std::fs::write(&token, "sesame").unwrap();
+    std::fs::write(&token, "open-sesame-open-sesame").unwrap();
     std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).unwrap();
     let file = dir.path().join("reference.toml");
     let variants = variants();
     assert!(variants.len() > 20, "{} variants", variants.len());
     for text in variants {
-        let env = |name: &str| (name == "SUPERVISOR_TOKEN").then(|| "sesame".to_owned());
+        let env =
+            |name: &str| (name == "SUPERVISOR_TOKEN").then(|| "open-sesame-open-sesame".to_owned());
         if let Err(errors) = parse(&file, &text, &env) {
             panic!("{}", errors.render(false, 120));
         }

@@ -12,7 +12,8 @@ use supervisor_actors::testing::{Running, Stage, alive, external, pulsing};
 use supervisor_core::View;
 
 use super::client::{self, Answer};
-use crate::http::{Options, Patience, Servers, Token, serve};
+use crate::http::{Options, Patience, Servers, serve};
+use crate::token::Token;
 
 /// The token of every test.
 pub(super) const TOKEN: &str = "Authorization: Bearer test-token-0123456789";

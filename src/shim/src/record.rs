@@ -110,7 +110,7 @@ pub fn remove_start(dir: Fd) {
     let _ = sys::unlink(dir, START, 0);
 }
 
-/// Writes how it ended, so that it survives a power cut.
+/// Writes how it ended; `durable`, so that it survives a power cut.
 ///
 /// # Errors
 /// Where the directory cannot be written.
@@ -120,6 +120,7 @@ pub fn write_exit(
     main: Identity,
     exit: ExitFacts,
     left: bool,
+    durable: bool,
 ) -> sys::Result<()> {
     let mut json = begin(settings);
     number(&mut json, key::PID, i64::from(main.pid));
@@ -132,7 +133,7 @@ pub fn write_exit(
     number(&mut json, key::TIME_US, exit.time_us);
     flag(&mut json, key::OOM, exit.oom);
     flag(&mut json, key::LEFT, left);
-    replace(dir, c"exit.json.new", EXIT, json, true)
+    replace(dir, c"exit.json.new", EXIT, json, durable)
 }
 
 fn replace(

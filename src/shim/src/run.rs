@@ -82,6 +82,8 @@ struct Shim<'a> {
     commands: [u8; COMMAND_BUFFER],
     commands_length: usize,
     oom: OomCount,
+    /// How it ended, once nothing is left.
+    last_exit: Option<ExitFacts>,
 }
 
 /// Runs the shim to its end; gives its exit code, which nobody depends on.
@@ -125,6 +127,7 @@ pub fn run() -> i32 {
         commands: [0; COMMAND_BUFFER],
         commands_length: 0,
         oom: OomCount::default(),
+        last_exit: None,
     };
     match shim.start(frame, umask) {
         Ok(()) => shim.supervise(frame, memory),
@@ -244,8 +247,24 @@ impl Shim<'_> {
         if self.settings.cgroup.is_empty() {
             return NONE;
         }
-        let _ = sys::mkdir(self.settings.cgroup, 0o755);
+        /// The last shim to end removes the parent, at worst just now.
+        const TRIES: u32 = 5;
+        for _ in 0..TRIES {
+            if sys::mkdir(self.settings.cgroup, 0o755) != Err(Errno::ENOENT) {
+                break;
+            }
+            let _ = sys::mkdir(self.cgroup_parent().as_c(), 0o755);
+        }
         sys::open(NONE, self.settings.cgroup, flag::O_RDONLY, 0).unwrap_or(NONE)
+    }
+
+    /// The directory of all cgroups of our data directory.
+    fn cgroup_parent(&self) -> Text<4096> {
+        let path = self.settings.cgroup.to_bytes();
+        let end = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let mut parent = Text::new();
+        parent.push(&path[..end]);
+        parent
     }
 
     /// The exec has happened, or failed.
@@ -340,6 +359,7 @@ impl Shim<'_> {
                 && let Some(memory) = memory.take()
             {
                 release(frame, memory);
+                sys::forget_stack();
             }
         }
     }
@@ -379,8 +399,7 @@ impl Shim<'_> {
         } else if let (Phase::Remains(exit), false) = (self.phase, left) {
             self.phase = Phase::Gone;
             self.tell(kind::GONE, &[]);
-            self.drain_output();
-            let _ = record::write_exit(self.dir, &self.settings, self.main, exit, false);
+            self.last_exit = Some(exit);
         }
     }
 
@@ -404,7 +423,11 @@ impl Shim<'_> {
             self.ask_remains();
         }
         self.drain_output();
-        let _ = record::write_exit(self.dir, &self.settings, self.main, exit, left);
+        if left {
+            let _ = record::write_exit(self.dir, &self.settings, self.main, exit, true, true);
+        } else {
+            self.last_exit = Some(exit);
+        }
     }
 
     // === stopping ===
@@ -535,6 +558,9 @@ impl Shim<'_> {
     /// What is in the pipe now; at most what a pipe holds, so that a writer who outlives the
     /// tree (it was handed the descriptor) cannot keep us.
     fn drain_output(&mut self) {
+        if self.output == NONE {
+            return;
+        }
         const MOST: u32 = 1 << 20 >> 16;
         for _ in 0..MOST {
             match sys::read(self.output, self.buffer) {
@@ -655,18 +681,55 @@ impl Shim<'_> {
         }
     }
 
-    /// Nothing of the service is left.
+    /// Nothing of the service is left, and that has been told.
+    ///
+    /// The record is written twice: at once for the next supervisor, and a moment later so
+    /// that it survives a power cut. A sync at once would hold up the file system's journal
+    /// just when the replacement needs it.
     fn finish(&mut self) {
-        /// The kernel needs a moment after the last one was reaped.
-        const TRIES: u32 = 20;
+        self.record_exit(false);
         self.drain_output();
         let _ = sys::unlink(self.dir, c"sock", 0);
+        self.remove_cgroup();
+        self.wait_for_replacement();
+        self.record_exit(true);
+        if !self.settings.cgroup.is_empty() {
+            // Fails as long as another service has one, or the replacement has its own.
+            let parent = self.cgroup_parent();
+            let _ = sys::unlink(NONE, parent.as_c(), flag::AT_REMOVEDIR);
+        }
+    }
+
+    fn record_exit(&self, durable: bool) {
+        if let Some(exit) = self.last_exit {
+            let _ = record::write_exit(self.dir, &self.settings, self.main, exit, false, durable);
+        }
+    }
+
+    /// Ends early when the supervisor closes its end: it has nothing to start.
+    fn wait_for_replacement(&self) {
+        const START_MS: u64 = 50;
+        if self.supervisor == NONE || self.last_exit.is_none() {
+            return;
+        }
+        let mut closed = [PollFd {
+            fd: self.supervisor,
+            // Nothing but its end; commands come too late.
+            events: 0,
+            found: 0,
+        }];
+        let _ = sys::poll(&mut closed, Some(START_MS));
+    }
+
+    fn remove_cgroup(&self) {
+        /// The kernel needs a moment after the last one was reaped.
+        const TRIES: u32 = 20;
         if self.settings.cgroup.is_empty() {
             return;
         }
         for _ in 0..TRIES {
             match sys::unlink(NONE, self.settings.cgroup, flag::AT_REMOVEDIR) {
-                Ok(()) | Err(Errno::ENOENT) => return,
+                Ok(()) | Err(Errno::ENOENT) => break,
                 Err(_) => sys::sleep_ms(10),
             }
         }

@@ -37,11 +37,14 @@ impl Service {
                     Restart::Always | Restart::OnFailure => failure.fault.is_transient(),
                     Restart::Never => false,
                 };
-                if tries_again {
-                    self.restart_again(RestartKind::Unready, lived, now, out);
+                let then = if tries_again {
+                    let kind = RestartKind::Unready;
+                    Then::Restart { kind, lived }
                 } else {
-                    self.give_up(reason);
-                }
+                    self.raise(Level::Critical, reason);
+                    Then::GiveUp
+                };
+                self.finish(then, now, out);
             }
             State::Resumed { plan, .. } => {
                 let then = plan.take().unwrap_or(Then::GiveUp);
@@ -79,18 +82,8 @@ impl Service {
             State::Starting { .. } | State::Running { .. } | State::Resumed { plan: None, .. } => {
                 let ended = self.ended(How::Exit { exit }, now);
                 let told = self.tell_end(out, from.as_str(), words::ended(&ended));
-                if left {
-                    self.memory.ladder = Ladder::Calm;
-                    self.memory.state = State::Stopping {
-                        pid: None,
-                        then: Then::Decide {
-                            ended: Box::new(ended),
-                        },
-                        blocked: None,
-                    };
-                } else {
-                    self.decide(ended, now, out);
-                }
+                let then = self.verdict(ended);
+                self.follow(then, None, left, now, out);
                 self.finish_telling(out, told);
             }
             State::Stopping { pid, .. } => {
@@ -104,15 +97,7 @@ impl Service {
             State::Resumed { plan, .. } => {
                 let then = plan.take().unwrap_or(Then::GiveUp);
                 let told = self.tell_end(out, from.as_str(), words::exited(&exit));
-                if left {
-                    self.memory.state = State::Stopping {
-                        pid: None,
-                        then,
-                        blocked: None,
-                    };
-                } else {
-                    self.finish(then, now, out);
-                }
+                self.follow(then, None, left, now, out);
                 self.finish_telling(out, told);
             }
             State::New
@@ -138,11 +123,9 @@ impl Service {
             }
             State::Resumed { plan, .. } => match plan.take() {
                 Some(then) => self.finish(then, now, out),
-                None => self.decide(self.ended(How::Vanished, now), now, out),
+                None => self.vanished(now, out),
             },
-            State::Starting { .. } | State::Running { .. } => {
-                self.decide(self.ended(How::Vanished, now), now, out);
-            }
+            State::Starting { .. } | State::Running { .. } => self.vanished(now, out),
             State::New
             | State::Stopped { .. }
             | State::Waiting { .. }
@@ -182,11 +165,7 @@ impl Service {
             }
             State::Resumed { plan, .. } => {
                 let then = plan.take().unwrap_or(Then::GiveUp);
-                self.memory.state = State::Stopping {
-                    pid: None,
-                    then,
-                    blocked: None,
-                };
+                self.follow(then, None, true, now, out);
             }
             State::New
             | State::Stopped { .. }
@@ -209,36 +188,61 @@ impl Service {
     ) {
         let ended = self.ended(How::ShimLost, now);
         let told = self.tell_end(out, from, words::ended(&ended));
-        self.memory.ladder = Ladder::Calm;
-        self.memory.state = State::Stopping {
-            pid,
-            then: Then::Decide {
-                ended: Box::new(ended),
-            },
-            blocked: None,
-        };
+        let then = self.verdict(ended);
+        self.follow(then, pid, true, now, out);
         self.finish_telling(out, told);
+    }
+
+    /// It is gone, and nobody knows how.
+    pub(super) fn vanished(&mut self, now: &Now, out: &mut Vec<Action>) {
+        let then = self.verdict(self.ended(How::Vanished, now));
+        self.finish(then, now, out);
+    }
+
+    /// What follows an end: at once, or when nothing is left of the life.
+    fn follow(
+        &mut self,
+        then: Then,
+        pid: Option<i32>,
+        left: bool,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        self.memory.ladder = Ladder::Calm;
+        if left {
+            self.memory.state = State::Stopping {
+                pid,
+                then,
+                blocked: None,
+            };
+        } else {
+            self.finish(then, now, out);
+        }
     }
 
     /// Nothing of a life is left: what was to follow does.
     pub(super) fn finish(&mut self, then: Then, now: &Now, out: &mut Vec<Action>) {
+        self.memory.ladder = Ladder::Calm;
         match then {
             Then::Rest { halt } => self.memory.state = State::Stopped { halt },
             Then::Start { origin } => self.start(origin, now, out),
-            Then::Restart { kind } => self.restart_again(kind, self.lived(now), now, out),
-            Then::GiveUp => self.memory.state = State::Exited { failed: true },
-            Then::Decide { ended } => self.decide(*ended, now, out),
+            Then::Restart { kind, lived } => self.restart_again(kind, lived, now, out),
+            Then::Planned => self.memory.state = State::Exited { failed: false },
+            Then::GiveUp => {
+                self.memory.probing = false;
+                self.memory.state = State::Exited { failed: true };
+            }
+            // Decided in the look that every event ends in, as soon as it is not paused.
+            Then::Decide { ended } => self.memory.state = State::Held { ended },
         }
     }
 
-    /// What its policy says about an end that nobody asked for.
-    pub(super) fn decide(&mut self, ended: Ended, now: &Now, out: &mut Vec<Action>) {
+    /// What its policy says about an end that nobody asked for; an unexpected one counts.
+    pub(super) fn verdict(&mut self, ended: Ended) -> Then {
         if self.memory.pause.is_some() {
-            self.memory.ladder = Ladder::Calm;
-            self.memory.state = State::Held {
+            return Then::Decide {
                 ended: Box::new(ended),
             };
-            return;
         }
         let failed = ended.is_failure();
         let reason = words::ended(&ended);
@@ -249,14 +253,17 @@ impl Service {
         };
         if restarts {
             self.count_exit(reason, ended.lived);
-            self.restart_again(ended.kind(), ended.lived, now, out);
+            Then::Restart {
+                kind: ended.kind(),
+                lived: ended.lived,
+            }
         } else if failed {
             self.count_exit(reason.clone(), ended.lived);
-            self.give_up(format!("{reason}; it is not restarted"));
+            self.raise(Level::Critical, format!("{reason}; it is not restarted"));
+            Then::GiveUp
         } else {
             self.rest(reason);
-            self.memory.ladder = Ladder::Calm;
-            self.memory.state = State::Exited { failed: false };
+            Then::Planned
         }
     }
 
@@ -267,14 +274,9 @@ impl Service {
         }
         self.memory.exits = self.memory.exits.saturating_add(1);
         let level = self.policy.thresholds.level_by_count(self.memory.exits);
-        self.raise(level, reason);
-    }
-
-    fn give_up(&mut self, reason: String) {
-        self.raise(Level::Critical, reason);
-        self.memory.ladder = Ladder::Calm;
-        self.memory.probing = false;
-        self.memory.state = State::Exited { failed: true };
+        self.raise(level, reason.clone());
+        // The newest cause, even where an older one has led to a higher level.
+        self.memory.reason = reason.into();
     }
 
     /// The next restart of a series: after its delay, within its limit, or not at all.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::state::{Halt, Ladder, State, Then};
-use super::{Now, Service, words};
+use super::{Now, Patience, Service, words};
 use crate::event::{Action, Change, EventKind};
 use crate::level::{Facts, Freshness, Level, Standing, missed};
 use crate::policy::Watch;
@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// When its start must have led to something.
-    fn start_deadline(&self, amnesty: Time) -> Time {
+    pub(super) fn start_deadline(&self, amnesty: Time) -> Time {
         excused(
             self.extended()
                 .max(self.memory.since + self.policy.start_grace),
@@ -266,6 +266,14 @@ impl Service {
     pub(super) fn freshness(&self, now: &Now) -> Option<Freshness> {
         match self.standing(now) {
             Standing::Up => Some(self.policy.thresholds.freshness(self.excused_age(now))),
+            // It only does not say that it is ready: its pulses have an age all the same.
+            Standing::Unready
+                if self.policy.watch != Watch::Alive
+                    && matches!(self.memory.state, State::Starting { heard: true, .. }) =>
+            {
+                Some(self.policy.thresholds.freshness(self.excused_age(now)))
+            }
+            Standing::Unready if self.policy.watch == Watch::Alive => None,
             Standing::Unready => Some(Freshness::VeryStale),
             Standing::Off
             | Standing::Failed
@@ -291,8 +299,35 @@ impl Service {
         }
     }
 
+    /// The age at which one that is well ceases to be; never, where silence is no lateness.
+    pub(super) fn first_age(&self) -> Duration {
+        if self.standing_of_heard() == Standing::Up {
+            self.policy.thresholds.warning
+        } else {
+            Duration::MAX
+        }
+    }
+
     /// When time alone may change something next, later than what was looked at last.
     pub(super) fn next_deadline(&self, amnesty: Time) -> Time {
+        if self.well {
+            // The usual case, and the same answer: nothing but its age can change it, and the
+            // first threshold is the earliest.
+            let Patience { age, grace } = self.patience;
+            let last = self.memory.last.map_or(Time(0), |last| last.time);
+            let base = last.max(self.memory.since);
+            let deadline = Time(base.0.saturating_add(age));
+            let first = excused(deadline, amnesty, Duration::from_nanos(grace));
+            if first > self.looked {
+                debug_assert_eq!(first, self.deadline_of_all(amnesty));
+                return first;
+            }
+        }
+        self.deadline_of_all(amnesty)
+    }
+
+    /// The earliest of everything that may have one.
+    fn deadline_of_all(&self, amnesty: Time) -> Time {
         if let Some(pause) = &self.memory.pause {
             return self.ahead(pause.until.unwrap_or(Time::NEVER));
         }
@@ -371,7 +406,8 @@ impl Service {
 /// The standing of a life that is being ended, by what follows it.
 fn standing_before(then: &Then) -> Standing {
     match then {
-        Then::Rest {
+        Then::Planned
+        | Then::Rest {
             halt: Halt::Lasting | Halt::Shutdown { .. },
         } => Standing::Off,
         Then::GiveUp => Standing::Failed,

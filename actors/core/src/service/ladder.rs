@@ -97,6 +97,8 @@ impl Service {
                 let Some((kind, reason)) = self.complaint(now) else {
                     return false;
                 };
+                // What follows happens for this, not for what once led to the level.
+                self.memory.reason = reason.clone().into();
                 self.tell(out, EventKind::Poked, None, Some(kind.as_str()), reason);
                 if self.policy.nudge {
                     self.memory.ladder = Ladder::Nudged {
@@ -127,7 +129,13 @@ impl Service {
     /// that it reports, which is a sign of life, too.
     fn step_down(&mut self, now: &Now) {
         match self.memory.ladder {
-            Ladder::Calm | Ladder::Commanded => {}
+            Ladder::Calm => {}
+            // A restart command has until the start's deadline, like any start.
+            Ladder::Commanded => {
+                if now.at.time >= self.start_deadline(now.amnesty) {
+                    self.memory.ladder = Ladder::Calm;
+                }
+            }
             Ladder::Nudged { .. } | Ladder::Asked { .. } | Ladder::Spent => {
                 if !self.still_complains(now) {
                     self.memory.ladder = Ladder::Calm;
@@ -184,7 +192,10 @@ impl Service {
         match self.memory.state {
             State::Starting { pid, .. } | State::Running { pid, .. } => {
                 let then = match self.policy.restart {
-                    Restart::Always | Restart::OnFailure => Then::Restart { kind },
+                    Restart::Always | Restart::OnFailure => Then::Restart {
+                        kind,
+                        lived: self.lived(now),
+                    },
                     Restart::Never => {
                         let reason = format!("{}; it is not restarted", self.memory.reason);
                         self.raise(Level::Critical, reason);
@@ -299,9 +310,8 @@ impl Service {
             format!("failed again after a quarantine: {last}")
         } else {
             format!(
-                "restarted {} times within {}, the last cause: {}",
-                limit.max(),
-                words::exact(limit.window()),
+                "{}, the last cause: {}",
+                words::too_often(limit.max(), limit.window()),
                 if last.is_empty() { why } else { &last },
             )
         };

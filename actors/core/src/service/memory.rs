@@ -13,53 +13,56 @@ use crate::time::Time;
 
 /// What a service must remember across our own death. Unknown fields are ignored and missing
 /// ones take their default, so that older and newer states load.
+// In this order: what a pulse touches comes first and shares a cache line with what a
+// `Service` begins with, what a deadline follows from comes next.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[repr(C)]
 pub struct Memory {
     /// Which life this is.
     pub generation: Generation,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) state: State,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) ladder: Ladder,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) pause: Option<Box<Pause>>,
-    /// The level shown.
-    #[serde(deserialize_with = "lenient")]
-    pub(super) level: Level,
-    /// The level reached that no clean pulse has lifted yet; `Unknown` for none.
-    #[serde(deserialize_with = "lenient")]
-    pub(super) floor: Level,
-    /// Why: of the floor, or of a rest.
-    pub(super) reason: Box<str>,
-    /// The last sign of life.
-    pub(super) last: Option<Moment>,
-    /// When the present life began.
-    pub(super) began: Option<Moment>,
-    /// From when on it is judged: the present life's start, or what gave it a new chance.
-    pub(super) since: Time,
-    /// It said to be busy and silent until then; zero for not.
-    pub(super) busy_until: Time,
     /// It said to have nothing to do.
     pub(super) idle: bool,
     /// It said to hang.
     pub(super) stuck: bool,
     /// This life is the one start that a quarantine allowed.
     pub(super) probing: bool,
+    /// Pulses ever.
+    pub(super) total_pulses: u64,
+    /// The last sign of life.
+    pub(super) last: Option<Moment>,
+    /// From when on it is judged: the present life's start, or what gave it a new chance.
+    pub(super) since: Time,
+    /// It said to be busy and silent until then; zero for not.
+    pub(super) busy_until: Time,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) pause: Option<Box<Pause>>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) ladder: Ladder,
     /// Errors that it reported, in a row.
     pub(super) reported: u32,
     /// Probes that failed, in a row.
     pub(super) probes: u32,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) state: State,
+    /// The level shown.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) level: Level,
+    /// The level reached that no clean pulse has lifted yet; `Unknown` for none.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) floor: Level,
     /// Clean pulses since the last trouble.
     pub(super) clean: u32,
+    /// Why: of the floor, or of a rest.
+    pub(super) reason: Box<str>,
+    /// When the present life began.
+    pub(super) began: Option<Moment>,
     /// Unexpected exits of the present series.
     pub(super) exits: u32,
     /// Restarts of the present series.
     pub(super) series: u32,
     /// Restarts ever.
     pub(super) restarts: u64,
-    /// Pulses ever.
-    pub(super) total_pulses: u64,
     /// Errors ever.
     pub(super) error_count: u64,
     /// The restarts that the limit counts.
@@ -132,6 +135,10 @@ impl Memory {
     pub(super) fn resumed(mut self, policy: &Policy, now: Time) -> Self {
         // A state by another hand may say anything; what it must not do is name a future.
         self.since = self.since.min(now);
+        if self.ladder == Ladder::Commanded {
+            // Who waited for its end died with us; its start's deadline goes on.
+            self.ladder = Ladder::Calm;
+        }
         let external = policy.watch == Watch::External;
         self.state = match self.state {
             State::External { heard } if external => State::External { heard },

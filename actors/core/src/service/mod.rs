@@ -60,7 +60,7 @@ use std::sync::Arc;
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
 use crate::level::Level;
 use crate::policy::Policy;
-use crate::time::Time;
+use crate::time::{Time, nanos};
 use crate::view::StateWord;
 
 pub use memory::Memory;
@@ -79,20 +79,42 @@ pub struct Now {
 }
 
 /// One watched service.
+// A million of them do not fit into any cache, and a pulse costs what it has to fetch: all
+// that the fast path touches lies in the first 64 bytes, one cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Service {
+    /// A plain pulse changes nothing but its age: see [`Service::pulse`].
+    well: bool,
+    memory: Memory,
     /// What it is judged by: its owner's, unless it named another interval in this life.
     policy: Arc<Policy>,
     /// Its owner's.
     owned: Arc<Policy>,
-    memory: Memory,
     /// Those of what it depends on that are not ready, as a text.
     missing: Option<Box<str>>,
     /// When it was last looked at as a whole.
     looked: Time,
-    /// A plain pulse changes nothing but its age: see [`Service::pulse`].
-    well: bool,
+    /// How old it may become while it is well: the policy's, copied here so that a deadline
+    /// that fires and is armed again need not look there.
+    patience: Patience,
 }
+
+/// Nanoseconds: `Duration` takes twice the room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Patience {
+    /// The age at which it ceases to be well.
+    age: u64,
+    grace: u64,
+}
+
+const _: () = assert!(
+    std::mem::offset_of!(Service, memory)
+        + std::mem::offset_of!(Memory, last)
+        + size_of::<Option<Moment>>()
+        <= 64,
+    "the fast path has grown out of its cache line"
+);
 
 impl Service {
     /// A service as it was remembered, or a new one. It does nothing before its first event:
@@ -109,6 +131,7 @@ impl Service {
             memory,
             missing: None,
             looked: Time(0),
+            patience: Patience::default(),
             well: false,
         };
         service.keep_promise();
@@ -334,6 +357,10 @@ impl Service {
         }
         self.looked = self.looked.max(now.at.time);
         self.well = self.is_well();
+        self.patience = Patience {
+            age: nanos(self.first_age()),
+            grace: nanos(self.policy.grace),
+        };
     }
 
     fn is_well(&self) -> bool {
@@ -430,10 +457,6 @@ impl Service {
             Some(to.as_str()),
             why.to_owned(),
         );
-        if let State::Held { ended } = &self.memory.state {
-            let ended = ended.as_ref().clone();
-            self.decide(ended, now, out);
-        }
     }
 
     /// [`Event::Dependencies`].

@@ -5,7 +5,7 @@
 //! and that is judged afresh; only the level that an older one led to stays until a clean
 //! pulse lifts it.
 
-use super::state::{Halt, How, Ladder, Origin, State, Then};
+use super::state::{Halt, Ladder, Origin, State, Then};
 use super::{Now, Service, words};
 use crate::event::{Action, EventKind, Generation, RestartKind};
 use crate::level::Level;
@@ -31,7 +31,7 @@ impl Service {
                 }
             },
             State::Resumed { plan, .. } => match plan.take() {
-                None => self.decide(self.ended(How::Vanished, now), now, out),
+                None => self.vanished(now, out),
                 // What it was being stopped for is done, except that this program wants it.
                 Some(Then::Rest {
                     halt: Halt::Shutdown { .. },
@@ -62,9 +62,9 @@ impl Service {
                 let kind = RestartKind::Operator;
                 self.start(Origin::Asked { kind }, now, out);
             }
-            State::Waiting { .. } => self.start_waiting(now, out),
+            State::Waiting { .. } => self.hasten_waiting(RestartKind::Operator, now, out),
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp | Then::Decide { .. } => {
+                Then::Rest { .. } | Then::Planned | Then::GiveUp | Then::Decide { .. } => {
                     *then = Then::Start {
                         origin: Origin::First,
                     };
@@ -88,6 +88,10 @@ impl Service {
         let word = self.word().as_str();
         let reason = words::asked(RestartKind::Operator).to_owned();
         self.tell(out, EventKind::Cleared, Some(word), None, reason);
+        if let State::Quarantined { .. } = self.memory.state {
+            // The level stays until a clean pulse; the old reason is no longer true.
+            self.memory.reason = "its quarantine was lifted".into();
+        }
         match &mut self.memory.state {
             State::New
             | State::Stopped { .. }
@@ -101,7 +105,11 @@ impl Service {
                 self.start_waiting(now, out);
             }
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp | Then::Decide { .. } | Then::Restart { .. } => {
+                Then::Rest { .. }
+                | Then::Planned
+                | Then::GiveUp
+                | Then::Decide { .. }
+                | Then::Restart { .. } => {
                     *then = Then::Start {
                         origin: Origin::First,
                     };
@@ -120,10 +128,15 @@ impl Service {
         }
     }
 
-    /// What is due of those starts that nobody asked for just now.
+    /// What is due of those starts that nobody asked for just now, and the decision about an
+    /// end that came in a pause.
     pub(super) fn start_due(&mut self, now: &Now, out: &mut Vec<Action>) {
         if self.memory.pause.is_some() {
             return;
+        }
+        if let State::Held { ended } = &self.memory.state {
+            let then = self.verdict(ended.as_ref().clone());
+            self.finish(then, now, out);
         }
         match self.memory.state {
             State::Waiting { .. } => self.start_waiting(now, out),
@@ -147,12 +160,26 @@ impl Service {
         }
     }
 
-    pub(super) fn start_waiting(&mut self, now: &Now, out: &mut Vec<Action>) {
+    fn start_waiting(&mut self, now: &Now, out: &mut Vec<Action>) {
         if let State::Waiting { origin } = self.memory.state
             && self.missing.is_none()
         {
             self.start(origin, now, out);
         }
+    }
+
+    /// Somebody asks for a start that waits: it is no longer one of a series.
+    pub(super) fn hasten_waiting(&mut self, kind: RestartKind, now: &Now, out: &mut Vec<Action>) {
+        self.cancel_planned();
+        if let State::Waiting { origin } = &mut self.memory.state {
+            *origin = match *origin {
+                Origin::First => Origin::First,
+                Origin::Asked { .. } | Origin::Series { .. } | Origin::Probing => {
+                    Origin::Asked { kind }
+                }
+            };
+        }
+        self.start_waiting(now, out);
     }
 
     /// Starts it if what it depends on is ready; waits for that otherwise.

@@ -65,11 +65,13 @@ pub(super) enum Then {
     Rest { halt: Halt },
     /// Start, outside of any series: an operator, a dependency, the configuration.
     Start { origin: Origin },
-    /// The next restart of a series, if its limit allows.
-    Restart { kind: RestartKind },
-    /// Stay down and say so: a hung service that its policy does not restart.
+    /// The next restart of a series, if its limit allows. `lived`: what the life came to.
+    Restart { kind: RestartKind, lived: Duration },
+    /// Stay down: it has done what it was to do.
+    Planned,
+    /// Stay down and say so: a failure that its policy does not restart.
     GiveUp,
-    /// It ended by itself, only its remains were in the way: what its policy says.
+    /// It ended by itself while it was paused: what its policy says when it is resumed.
     Decide { ended: Box<Ended> },
 }
 

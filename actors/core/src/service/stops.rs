@@ -93,7 +93,10 @@ impl Service {
         };
         let origin = Origin::Asked { kind };
         let next = if limited {
-            Then::Restart { kind }
+            Then::Restart {
+                kind,
+                lived: self.lived(now),
+            }
         } else {
             Then::Start { origin }
         };
@@ -111,8 +114,8 @@ impl Service {
                 }
             }
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. } | Then::GiveUp if lifts_rest => *then = next,
-                Then::Rest { .. } | Then::GiveUp => {}
+                Then::Rest { .. } | Then::Planned | Then::GiveUp if lifts_rest => *then = next,
+                Then::Rest { .. } | Then::Planned | Then::GiveUp => {}
                 Then::Decide { .. } | Then::Restart { .. } if !limited => *then = next,
                 Then::Decide { .. } | Then::Restart { .. } | Then::Start { .. } => {}
             },
@@ -131,7 +134,8 @@ impl Service {
             }
             // What could not be started may be able to now.
             State::Exited { .. } if kind == RestartKind::Config => self.start(origin, now, out),
-            State::Waiting { .. } => self.start_waiting(now, out),
+            State::Waiting { .. } if !limited => self.hasten_waiting(kind, now, out),
+            State::Waiting { .. } => {}
             State::Backoff { .. }
             | State::New
             | State::Stopped { .. }

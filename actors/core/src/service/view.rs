@@ -32,15 +32,16 @@ impl Service {
             State::Starting { .. }
             | State::Running { .. }
             | State::Stopping { .. }
-            | State::Resumed { .. } => memory.began,
+            | State::Resumed { .. }
+            // As long as it is watched, or since its restart command ran.
+            | State::External { .. } => memory.began,
             State::New
             | State::Stopped { .. }
             | State::Waiting { .. }
             | State::Held { .. }
             | State::Backoff { .. }
             | State::Quarantined { .. }
-            | State::Exited { .. }
-            | State::External { .. } => None,
+            | State::Exited { .. } => None,
         };
         View {
             name: name.clone(),

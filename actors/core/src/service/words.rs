@@ -31,6 +31,16 @@ pub(super) fn exact(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
+/// `restarted 10 times within 15m`: as often as the limit allows.
+pub(super) fn too_often(most: u32, window: Duration) -> String {
+    let window = exact(window);
+    match most {
+        0 => "no restart is allowed".to_owned(),
+        1 => format!("restarted once within {window}"),
+        _ => format!("restarted {most} times within {window}"),
+    }
+}
+
 /// `no pulse for 95 s, expected every 30 s (missed 2 of 5)`.
 pub(super) fn late(age: Duration, interval: Duration, missed: u32, of: u32) -> String {
     let mut text = format!(

@@ -277,6 +277,7 @@ async fn f42_a_cut_record_is_no_record() {
     // The shim itself still answers, so nothing is lost.
     let (found, _) = adopt(&processes, "web", &process).await;
     assert!(matches!(found, Some(Adoption::Living { pid: found, .. }) if found == pid));
+    fs::write(dir.path.join("start.json"), whole).unwrap();
 }
 
 #[actix_rt::test]
@@ -318,4 +319,25 @@ async fn a_hung_shim_is_taken_for_lost_in_the_end() {
     .gone()
     .await;
     assert!(!proc_fs::lives(main));
+}
+
+#[actix_rt::test]
+async fn what_the_configuration_no_longer_knows_is_ended_and_the_rest_is_left() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let kept = identity(start_and_die(&world, "kept", &process).await);
+    let stray = identity(start_and_die(&world, "stray", &process).await);
+    let orphan = identity(start_and_die(&world, "orphan", &process).await);
+    assert!(proc_fs::signal(
+        world.record("orphan").shim(),
+        libc::SIGKILL
+    ));
+    let processes = world.processes();
+    let known = [service("kept")].into();
+    let mut ended = processes.end_strays(&known).await;
+    ended.sort();
+    assert_eq!(ended, [service("orphan"), service("stray")]);
+    assert!(!proc_fs::lives(stray) && !proc_fs::lives(orphan));
+    assert!(proc_fs::lives(kept));
+    assert!(processes.end_strays(&known).await.is_empty());
 }

@@ -289,3 +289,18 @@ async fn the_shim_runs_from_a_file_where_memory_may_not_be_executed() {
     run.started().await;
     assert_eq!(run.ended().await.code, Some(6));
 }
+
+#[actix_rt::test]
+async fn f90_a_shim_that_hangs_does_not_hold_up_a_stop_for_ever() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut process = spec(&["sleep", "1000"]);
+    process.stop_timeout = Duration::from_millis(100);
+    let mut run = launch(&processes, "web", 1, process);
+    let main = identity(run.started().await);
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    run.process.stop();
+    assert_eq!(run.next().await, ProcessEvent::ShimLost);
+    run.gone().await;
+    assert!(!proc_fs::lives(main));
+}

@@ -22,6 +22,20 @@ async fn a_process_starts_and_its_exit_code_is_told_once() {
 }
 
 #[actix_rt::test]
+async fn a_shim_is_waited_for_though_its_process_was_let_go_at_the_exit() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut run = launch(&processes, "a", 1, shell("exec sleep 1000"));
+    run.started().await;
+    let shim = world.record("a").shim_pid;
+    run.process.stop();
+    run.ended().await;
+    drop(run);
+    let place = format!("/proc/{shim}");
+    until("a zombie less", || !Path::new(&place).exists()).await;
+}
+
+#[actix_rt::test]
 async fn a_stop_is_the_stop_signal_first() {
     let world = World::new();
     let processes = world.processes();
@@ -145,6 +159,29 @@ async fn without_a_cgroup_the_tree_is_found_as_well() {
     run.process.stop();
     run.ended().await;
     assert!(!proc_fs::lives(daemon));
+}
+
+#[actix_rt::test]
+async fn cgroups_are_made_for_a_service_and_nothing_of_them_is_left_in_the_end() {
+    let world = World::new();
+    let processes = world.processes();
+    let Some(root) = processes.cgroups.clone() else {
+        eprintln!("skipped: there is no cgroup v2 here that we may write");
+        return;
+    };
+    let mut runs = Vec::new();
+    for name in ["a", "b"] {
+        let mut run = launch(&processes, name, 1, spec(&["sleep", "1000"]));
+        let pid = run.started().await;
+        let cgroup = world.record(name).cgroup().unwrap();
+        assert_eq!(super::super::cgroup::members(&cgroup), [pid]);
+        runs.push(run);
+    }
+    for run in &mut runs {
+        run.process.stop();
+        run.ended().await;
+    }
+    until("the cgroups are gone", || !root.exists()).await;
 }
 
 #[actix_rt::test]

@@ -165,10 +165,20 @@ fn a_start_that_cannot_be_says_so_until_somebody_starts_it_again() {
 fn nothing_starts_beside_what_a_main_process_left_behind() {
     let mut bench = with(Restart::Always);
     assert_eq!(bench.end(Some(1), None, true), []);
-    assert_eq!((bench.state(), bench.level()), ("stopping", Level::Unknown));
+    assert_eq!(
+        (bench.state(), bench.level()),
+        ("stopping", Level::Warning),
+        "its end is known, whatever is left"
+    );
     assert_eq!(bench.seconds(1_000), []);
     assert_eq!(bench.gone(), [start(2)]);
     assert_eq!(bench.level(), Level::Warning);
+    bench.started();
+    assert_eq!(
+        bench.exit(1),
+        [],
+        "the series' second: the remains were no life"
+    );
 }
 
 #[test]
@@ -360,6 +370,36 @@ fn a_quarantine_is_lifted_by_clear_alone() {
 }
 
 #[test]
+fn a_quarantine_names_the_newest_cause_whatever_led_to_the_level() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(1, Duration::from_secs(900)).unwrap(),
+        ..hasty()
+    });
+    assert_eq!(bench.exit(1), [start(2)]);
+    bench.started();
+    bench.exit(1);
+    let first = "restarted once within 15m, the last cause: exited with code 1 after 0 ms";
+    assert_eq!(
+        (bench.state(), bench.reason().as_str()),
+        ("quarantined", first)
+    );
+    bench.on(Event::Clear);
+    assert_eq!(bench.level(), Level::Critical);
+    assert_eq!(bench.reason(), "its quarantine was lifted");
+    bench.started();
+    assert_eq!(bench.exit(2), [start(4)]);
+    assert_eq!(bench.level(), Level::Critical, "it has not pulsed");
+    assert_eq!(bench.reason(), "exited with code 2 after 0 ms");
+    bench.started();
+    bench.exit(3);
+    let second = "restarted once within 15m, the last cause: exited with code 3 after 0 ms";
+    assert_eq!(
+        (bench.state(), bench.reason().as_str()),
+        ("quarantined", second)
+    );
+}
+
+#[test]
 fn pokes_do_not_go_around_the_limit() {
     let mut bench = Bench::up(Policy {
         intensity: Intensity::new(3, Duration::from_secs(100_000)).unwrap(),
@@ -443,4 +483,26 @@ fn f16_an_exit_before_the_news_of_the_start_is_one_end() {
     assert_eq!(bench.on(Event::Gone { generation }), []);
     assert_eq!(bench.generation().0, 2);
     assert_eq!(bench.state(), "starting");
+}
+
+#[test]
+fn a_restart_counts_when_it_happens_not_when_it_was_planned() {
+    let mut bench = Bench::up(Policy {
+        intensity: Intensity::new(1, Duration::from_secs(900)).unwrap(),
+        ..policy()
+    });
+    bench.depend("db");
+    bench.exit(1);
+    bench.seconds(800);
+    assert_eq!(bench.depend(""), [start(2)]);
+    bench.started();
+    bench.pulse();
+    bench.seconds(10);
+    bench.pulse_for(140);
+    assert_eq!(
+        bench.exit(1),
+        [],
+        "950 s after the plan, 150 s after the restart"
+    );
+    assert_eq!(bench.state(), "quarantined");
 }

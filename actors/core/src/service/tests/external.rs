@@ -206,3 +206,26 @@ fn one_that_is_met_idle_is_not_late_and_one_that_is_met_stuck_is_critical() {
     sighted(&mut bench, 1, Some(PulseState::Stuck));
     assert_eq!(bench.level(), Level::Critical);
 }
+
+#[test]
+fn a_restart_command_that_does_not_end_holds_up_nothing_for_ever() {
+    let mut bench = Bench::up(external());
+    bench.seconds(51);
+    assert_eq!(bench.on(Event::RestartGranted), [Action::RestartCommand]);
+    assert_eq!(bench.seconds(59), []);
+    assert_eq!(bench.seconds(1), [Action::AskRestart]);
+
+    let mut bench = Bench::up(external());
+    bench.seconds(51);
+    bench.on(Event::RestartGranted);
+    bench.reload(Duration::from_secs(5));
+    assert_eq!(bench.on(Event::Begin), [], "who waited for it died with us");
+    assert_eq!(bench.seconds(60), [Action::AskRestart]);
+}
+
+#[test]
+fn it_is_up_for_as_long_as_it_is_watched() {
+    let mut bench = Bench::up(external());
+    bench.pulse_for(600);
+    assert_eq!(bench.view().uptime, Some(600.0));
+}

@@ -46,6 +46,8 @@ enum Deed {
     Depend(bool),
     /// We are stalled for so many milliseconds.
     Stall(u64),
+    /// Our next tick is that late: the judging clock has stood still since it was due.
+    LateTick(u64),
     /// We die and come back; meanwhile its process lives, or exits with a code, or vanishes.
     Reload(Meanwhile),
     /// The storm brake lets the restart wait.
@@ -106,6 +108,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Nudge),
         2 => prop::bool::weighted(0.7).prop_map(Deed::Depend),
         2 => (0_u64..100_000).prop_map(Deed::Stall),
+        3 => (51_u64..100_000).prop_map(Deed::LateTick),
         2 => meanwhile.prop_map(Deed::Reload),
         1 => any::<bool>().prop_map(Deed::HoldGrants),
         1 => any::<bool>().prop_map(Deed::CommandsFail),
@@ -244,7 +247,7 @@ impl World {
             }
             Deed::SaysReady => {
                 if self.lives() {
-                    let silent = self.now().since(self.base.max(self.busy_until));
+                    let silent = self.silent();
                     if self.bench.state() == "starting"
                         && silent < self.policy().thresholds.critical
                     {
@@ -359,6 +362,19 @@ impl World {
                 at.mono = at.mono + Duration::from_millis(ms);
                 self.bench.now.amnesty = at.time;
             }
+            Deed::LateTick(ms) => {
+                let due = self.bench.service.deadline(self.bench.now.amnesty);
+                if due < self.now() + Duration::from_secs(600) {
+                    // Everything else that is due before it happens on time.
+                    self.pass(
+                        due.since(self.now())
+                            .saturating_sub(Duration::from_nanos(1)),
+                    )?;
+                    self.advance(due.max(self.now()));
+                    self.deed(Deed::Stall(ms))?;
+                    self.on(Event::Tick)?;
+                }
+            }
             Deed::Reload(meanwhile) => self.reload(meanwhile)?,
             Deed::HoldGrants(hold) => self.hold_grants = hold,
             Deed::CommandsFail(fail) => self.commands_fail = fail,
@@ -368,7 +384,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(700))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn every_history_follows_the_rules(

@@ -308,6 +308,24 @@ fn after_a_stall_nobody_is_judged_before_one_grace_has_passed() {
 }
 
 #[test]
+fn a_late_tick_judges_nobody() {
+    let mut bench = Bench::up(policy());
+    bench.seconds(10);
+    bench.pass(Duration::from_millis(999));
+    // Due in a millisecond; we are frozen just then, and so may it have been.
+    bench.now.at = moment(bench.now.at.time.0 + S / 1_000);
+    bench.now.amnesty = bench.now.at.time;
+    bench.now.at.mono = bench.now.at.mono + Duration::from_secs(6);
+    assert_eq!(bench.on(Event::Tick), []);
+    assert_eq!(bench.level(), Level::Healthy);
+    bench.pass(Duration::from_millis(999));
+    bench.on(Event::Tick);
+    assert_eq!(bench.level(), Level::Healthy);
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.level(), Level::Warning, "one grace later");
+}
+
+#[test]
 fn a_hang_is_caught_though_we_are_stalled_again_and_again() {
     let mut bench = Bench::up(policy());
     let mut asked = 0;

@@ -46,6 +46,7 @@ impl World {
             EventKind::Restarted => {
                 let kind = change.to.unwrap_or("probing");
                 if !["operator", "dependency", "config", "probing"].contains(&kind) {
+                    prop_assert!(!self.paused, "restarted while paused");
                     self.counted.push_back(now);
                     let window = self.policy().intensity.window();
                     let count = self.counted.iter().filter(|&&at| at + window > now).count();
@@ -59,6 +60,7 @@ impl World {
                 prop_assert_eq!(change.from, Some(self.level.as_str()));
                 prop_assert_ne!(change.from, change.to);
                 prop_assert_eq!(change.to, Some(change.level.as_str()));
+                self.rose_in_time(change)?;
             }
             EventKind::Cleared => self.counted.clear(),
             EventKind::Resumed => {
@@ -86,6 +88,41 @@ impl World {
         Ok(())
     }
 
+    /// Nobody is late before the deadline, nor before one grace has passed since we came back.
+    fn rose_in_time(&self, change: &Change) -> Result<(), TestCaseError> {
+        // From unknown it may also come back from a pause to what it was between two lives.
+        let late = self.level > Level::Unknown
+            && change.level > self.level
+            && change.reason.starts_with("no pulse for");
+        let thresholds = &self.policy().thresholds;
+        let at_least = match change.level {
+            Level::Unknown | Level::Healthy => return Ok(()),
+            Level::Warning => thresholds.warning,
+            Level::Degraded => thresholds.degraded.unwrap_or(thresholds.critical),
+            Level::Critical => thresholds.critical,
+        };
+        let silent = self.silent();
+        prop_assert!(
+            !late || silent >= at_least + self.excuse(),
+            "{change:?} after {silent:?}"
+        );
+        Ok(())
+    }
+
+    /// How long it has been silent without having said so.
+    pub(super) fn silent(&self) -> Duration {
+        self.now().since(self.base.max(self.busy_until))
+    }
+
+    /// What lateness is ours for now.
+    fn excuse(&self) -> Duration {
+        if self.now() < self.bench.now.amnesty + self.policy().grace {
+            self.policy().grace
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// Never a poke before the deadline, nor of one that may not be poked.
     pub(super) fn poked(&mut self, change: &Change) -> Result<(), TestCaseError> {
         prop_assert!(!self.paused && !self.missing && !self.idle, "{change:?}");
@@ -94,12 +131,7 @@ impl World {
         self.nudged = false;
         self.unready = change.to == Some("unready");
         prop_assert_eq!(self.pokes, 1, "poked twice for one silence");
-        let silent = self.now().since(self.base.max(self.busy_until));
-        let excuse = if self.now() < self.bench.now.amnesty + self.policy().grace {
-            self.policy().grace
-        } else {
-            Duration::ZERO
-        };
+        let (silent, excuse) = (self.silent(), self.excuse());
         if self.stuck {
             return Ok(());
         }
@@ -169,7 +201,7 @@ impl World {
             && !policy.on_demand
             && policy.watch != Watch::Alive
             && standing == Standing::Up;
-        let silent = self.now().since(self.base.max(self.busy_until));
+        let silent = self.silent();
         if !watched || silent < policy.thresholds.critical + policy.grace {
             return Ok(());
         }

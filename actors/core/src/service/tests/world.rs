@@ -321,6 +321,8 @@ impl World {
 
     pub(super) fn reload(&mut self, meanwhile: Meanwhile) -> Result<(), TestCaseError> {
         self.waits_for_grant = false;
+        // Who waits for its end dies with us.
+        self.command = None;
         self.bench.reload(Duration::from_secs(100));
         prop_assert_eq!(self.bench.level(), self.level, "no other level by loading");
         if self.missing {

@@ -1,0 +1,115 @@
+//! The actors without the program around them: real clocks, and ports that lead nowhere.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use slog::Logger;
+
+use supervisor_actors::handle::ServiceHandle;
+use supervisor_actors::messages::NewEvent;
+use supervisor_actors::ports::{
+    Adoption, Batch, Clock, EventQuery, EventRow, Launch, Process, ProcessSink, Processes, Store,
+    StoreError,
+};
+use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
+use supervisor_actors::testing::{FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, external};
+use supervisor_actors::{Ports, Setup, Universe};
+use supervisor_core::time::Mono;
+use supervisor_core::{ServiceName, Timestamp};
+
+/// The kernel's clocks.
+pub struct RealClock;
+
+impl Clock for RealClock {
+    fn mono(&self) -> Mono {
+        Mono(super::mono())
+    }
+
+    fn wall(&self) -> Timestamp {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let micros = since.map_or(0, |since| since.as_micros());
+        Timestamp(i64::try_from(micros).unwrap_or(0))
+    }
+}
+
+/// No watched service here has a process.
+struct NoProcesses;
+
+impl Processes for NoProcesses {
+    fn launch(&self, launch: Launch, _: ProcessSink) -> Box<dyn Process> {
+        unreachable!("{} is not run by us", launch.name)
+    }
+
+    fn adopt<'a>(
+        &'a self,
+        _: &'a ServiceName,
+        _: &'a ProcessSpec,
+        _: ProcessSink,
+    ) -> LocalBoxFuture<'a, Option<Adoption>> {
+        async { None }.boxed_local()
+    }
+}
+
+/// A store that takes everything and keeps nothing: what it would cost is the disk's.
+struct Forgetful;
+
+impl Store for Forgetful {
+    fn load(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let _: &[NewEvent] = std::hint::black_box(&batch.events);
+        Ok(())
+    }
+
+    fn events(&mut self, _: &EventQuery) -> Result<Vec<EventRow>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// So many services `s0`, `s1`, … that are watched and not run, all by the same policy.
+pub fn watched(count: usize, interval: Duration) -> Vec<ServiceSpec> {
+    let policy = external("s", interval).policy;
+    (0..count)
+        .map(|n| ServiceSpec {
+            policy: Arc::clone(&policy),
+            ..external(&format!("s{n}"), interval)
+        })
+        .collect()
+}
+
+/// Starts all actors on the present thread and waits until they are ready; the handles of the
+/// services in order.
+pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<ServiceHandle>) {
+    let count = specs.len();
+    let universe = Universe::start(Setup {
+        specs,
+        paused: None,
+        ports: Ports {
+            clock: Arc::new(RealClock),
+            dice: Arc::new(FixedDice::default()),
+            processes: Rc::new(NoProcesses),
+            errands: Rc::new(FakeErrands::default()),
+            marks: Rc::new(FakeMarks::default()),
+            store: Box::new(Forgetful),
+            deacon: Box::new(FakeDeaconFile::default()),
+        },
+        log,
+    });
+    while !universe.supervisor.is_ready() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let handles = (0..count)
+        .map(|n| universe.directory.get(&format!("s{n}")).expect("watched"))
+        .collect();
+    (universe, handles)
+}
+
+/// A logger to nowhere.
+pub fn silent() -> Logger {
+    Logger::root(slog::Discard, slog::o!())
+}
