@@ -194,7 +194,7 @@ impl Service {
 
     /// Its owner's policy.
     #[must_use]
-    pub fn policy(&self) -> &Arc<Policy> {
+    pub fn owned_policy(&self) -> &Arc<Policy> {
         &self.owned
     }
 

@@ -241,7 +241,7 @@ impl Bench {
         let mut bench = Self::new(policy);
         bench.on(Event::Begin);
         bench.started();
-        if bench.service.policy().watch != Watch::Alive {
+        if bench.service.owned_policy().watch != Watch::Alive {
             bench.pulse();
         }
         assert_eq!(bench.level(), Level::Healthy);
@@ -294,7 +294,7 @@ impl Bench {
         let written = serde_json::to_string(self.service.memory()).unwrap();
         let memory: Memory = serde_json::from_str(&written).unwrap();
         assert_eq!(&memory, self.service.memory());
-        let policy = Policy::clone(self.service.policy());
+        let policy = Policy::clone(self.service.owned_policy());
         let time = self.now.at.time;
         let told = std::mem::take(&mut self.told);
         *self = Self::with_memory(policy, Some(memory), time.0);

@@ -162,7 +162,7 @@ impl World {
         let level = service.level();
         prop_assert_eq!(
             level,
-            facts.level(&service.policy().thresholds),
+            facts.level(&service.owned_policy().thresholds),
             "{:?}",
             facts
         );

@@ -99,7 +99,7 @@ impl World {
     }
 
     pub(super) fn policy(&self) -> &Policy {
-        self.bench.service.policy()
+        self.bench.service.owned_policy()
     }
 
     pub(super) fn is_external(&self) -> bool {
