@@ -6,7 +6,7 @@
 //! supervisor before us are found again.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -64,6 +64,15 @@ enum Step {
     Resume,
 }
 
+/// Why all are paused when the program begins, if they are. Read at once, so that nothing is
+/// started before it is known.
+pub(crate) fn estop_stands(estop: &Path) -> Option<String> {
+    match look(estop) {
+        Ok(found) => found.map(|found| Estop::parse(&found.bytes).why()),
+        Err(_) => Some(Estop::default().why()),
+    }
+}
+
 impl Pauses {
     /// Sees to it until it is dropped.
     pub(crate) async fn run(self) {
@@ -116,11 +125,8 @@ impl Pauses {
     /// Why all are paused, if they are. A file that cannot be read stops all the same.
     async fn estopped(&self, file: &Watched) -> Option<String> {
         let path = file.path().to_owned();
-        let looked = actix_rt::task::spawn_blocking(move || look(&path)).await;
-        match looked {
-            Ok(Ok(found)) => found.map(|found| Estop::parse(&found.bytes).why()),
-            Ok(Err(_)) | Err(_) => Some(Estop::default().why()),
-        }
+        let looked = actix_rt::task::spawn_blocking(move || estop_stands(&path)).await;
+        looked.unwrap_or_else(|_panicked| Some(Estop::default().why()))
     }
 
     /// What a pause file says; one that says nothing that we understand changes nothing.

@@ -29,7 +29,7 @@ use crate::adapters::store::SqliteStore;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, OnExit, Settings};
 use crate::http::{self, Patience, Servers, Token, TokenError};
-use crate::pauses::Pauses;
+use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
 
 /// EX_CONFIG of sysexits.h.
@@ -131,6 +131,7 @@ async fn serve(
         .listen
         .map_or_else(String::new, |address| format!("http://{address}"));
     let services = settings.services.len();
+    let estop = data_dir.path().join("ESTOP");
 
     info!(log, "supervisor starts";
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
@@ -153,13 +154,14 @@ async fn serve(
             )),
             deacon: Box::new(RealDeaconFile::new(data_dir.path())),
         },
+        paused: estop_stands(&estop),
         log: log.clone(),
     });
 
     let pauses = actix_rt::spawn(
         Pauses {
             files: settings.pause_files,
-            estop: data_dir.path().join("ESTOP"),
+            estop,
             watch: settings.files,
             supervisor: universe.supervisor.clone(),
             log: log.clone(),

@@ -111,6 +111,7 @@ impl Stage {
         let universe = Universe::start(Setup {
             specs,
             ports: self.ports(),
+            paused: None,
             log: self.log.logger(),
         });
         self.machine.attach(&universe.directory);

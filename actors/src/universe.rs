@@ -28,6 +28,8 @@ pub struct Setup {
     pub specs: Vec<ServiceSpec>,
     /// The world outside.
     pub ports: Ports,
+    /// Why all services are paused before the first start, if they are.
+    pub paused: Option<String>,
     /// Where everything is logged.
     pub log: Logger,
 }
@@ -47,7 +49,7 @@ impl Universe {
     /// still lives of it; [`SupervisorHandle::is_ready`] says when.
     #[must_use]
     pub fn start(setup: Setup) -> Self {
-        let world = World::new(setup.ports, setup.log);
+        let world = World::new(setup.ports, setup.paused, setup.log);
         for spec in setup.specs.into_iter().chain(internal::specs()) {
             world.watch(spec);
         }

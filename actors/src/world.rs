@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) started_at: Timestamp,
     /// Whether a shutdown has begun: nothing is started any more.
     pub(crate) closing: Cell<bool>,
+    /// Why all that is watched from the beginning is paused before its first start.
+    pub(crate) paused: Option<String>,
     sinks: Cell<u32>,
     /// What the actor that is unwinding just now died of.
     last_words: RefCell<Option<String>>,
@@ -84,7 +86,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(ports: Ports, log: Logger) -> Rc<Self> {
+    pub(crate) fn new(ports: Ports, paused: Option<String>, log: Logger) -> Rc<Self> {
         let started_at = ports.clock.wall();
         Rc::new(Self {
             ports: Near {
@@ -106,6 +108,7 @@ impl World {
             bell: Arc::default(),
             watched: RefCell::default(),
             started_at,
+            paused,
             closing: Cell::new(false),
             sinks: Cell::new(0),
             last_words: RefCell::default(),

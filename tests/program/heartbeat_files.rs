@@ -300,8 +300,10 @@ fn estop_pauses_all_and_leaves_what_an_operator_paused() {
         &world.data().join("ESTOP"),
         "manual\t2026-01-02T18:30:00Z\tdisk on fire\n",
     );
-    let service = world.wait_for("a", "paused", |service| service.state == "paused");
-    assert_eq!(service.reason, "paused: ESTOP: disk on fire");
+    let service = world.wait_for("a", "paused", |service| {
+        service.reason == "paused: ESTOP: disk on fire"
+    });
+    assert_eq!(service.state, "paused");
     let pid = service.pid.expect("it runs on");
     crate::common::signal(pid, nix::sys::signal::Signal::SIGKILL);
     watch_for(Duration::from_secs(2), || {
@@ -315,6 +317,29 @@ fn estop_pauses_all_and_leaves_what_an_operator_paused() {
         service.state == "running" && service.generation == 2
     });
     assert_eq!(world.service("b").reason, "paused: operator");
+}
+
+#[test]
+fn nothing_is_started_under_an_estop_and_all_is_when_it_goes() {
+    let mut world = World::plan()
+        .service(
+            "a",
+            &command(&["sh", "-c", "echo began >>began; exec sleep 1000"]),
+        )
+        .prepare();
+    write(
+        &world.data().join("ESTOP"),
+        "manual\t2026-01-02T18:30:00Z\tno\n",
+    );
+    let rights = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(world.data(), rights).expect("chmod");
+    world.start();
+    watch_for(Duration::from_secs(2), || {
+        assert_eq!(world.service("a").reason, "paused: ESTOP: no");
+        assert_eq!(world.read("began"), "");
+    });
+    fs::remove_file(world.data().join("ESTOP")).expect("removed");
+    world.wait_for("a", "running", |service| service.state == "running");
 }
 
 #[test]

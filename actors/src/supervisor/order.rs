@@ -40,8 +40,17 @@ impl Supervisor {
 
     /// The program begins: what is enabled goes on from what is remembered of it.
     fn begin_one(&mut self, id: u32) {
+        let world = self.guard.world();
+        let begins = !world.vital.ready.load(Ordering::Relaxed);
         let entry = &mut self.entries[id as usize];
         entry.begun = true;
+        if begins
+            && !entry.service.is_paused()
+            && let Some(why) = world.paused.clone()
+        {
+            self.queue
+                .push_back((id, Event::Pause { until: None, why }));
+        }
         if entry.spec.enabled {
             self.queue.push_back((id, Event::Begin));
             return;
