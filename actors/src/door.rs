@@ -86,6 +86,11 @@ impl Door {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// How many messages more may wait.
+    pub(crate) fn room(&self) -> u32 {
+        MAX_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed))
+    }
+
     /// Says that pulses wait in the slot. A refusal needs no answer: if the mailbox is full,
     /// each message in it drains the slot when its turn comes; if the actor is being rebuilt,
     /// the new one begins with the slot.

@@ -228,6 +228,16 @@ pub(crate) struct Overheard {
     pub(crate) place: Permit,
 }
 
+/// A source → Service → Supervisor: dropped when everything said before has been judged.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle {
+    /// What somebody waits to see dropped.
+    pub(crate) token: Box<dyn Send>,
+    /// Its place among those that may wait.
+    pub(crate) place: Permit,
+}
+
 /// A process → its Service: what happened to it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -35,6 +35,7 @@ use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
 use crate::handle::Inform;
 use crate::messages::{
     Ack, Announce, Announced, Beat, Found, Happened, Informed, Overheard, Poke, Pulse, Report,
+    Settle,
 };
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
 use crate::source::{Ear, Life, Listening};
@@ -529,6 +530,18 @@ impl Handler<Overheard> for Service {
                 ack: None,
                 place: Some(message.place),
             });
+        });
+    }
+}
+
+impl Handler<Settle> for Service {
+    type Result = ();
+
+    fn handle(&mut self, settle: Settle, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.drain();
+            // Bounded: by the places of the door.
+            actor.guard.world().supervisor.tell(settle);
         });
     }
 }

@@ -28,7 +28,7 @@ use supervisor_core::event::{Event, Generation, Moment, Note};
 use supervisor_core::time::Mono;
 
 use crate::door::{Door, Permit};
-use crate::messages::Overheard;
+use crate::messages::{Overheard, Settle};
 use crate::ports::Clock;
 
 /// A way in which signs of life of one service come in, as its owner wrote it. Sources are
@@ -125,6 +125,24 @@ pub enum Heard {
     },
     /// It is ready, by the way that its policy names.
     Ready,
+    /// It says in free text what it does: shown, no sign of life.
+    Status {
+        /// What it says.
+        message: String,
+    },
+    /// It reads its configuration anew and is silent meanwhile.
+    Reloading,
+    /// It is about to exit by itself.
+    Stopping,
+    /// From now on, in this life, it pulses that often.
+    Interval(Duration),
+    /// It needs so long from now: its start is not overdue, its silence no lateness.
+    Extend(Duration),
+    /// It has found itself hung: poked at once.
+    Stuck {
+        /// What says so.
+        why: String,
+    },
 }
 
 /// Compares with anything: what lets `dyn Source` be compared. Every `PartialEq` has it.
@@ -238,6 +256,25 @@ impl Ear {
         taken
     }
 
+    /// Drops the token when everything said before has been judged; at once where there is
+    /// no place for it.
+    pub fn settle(&self, token: impl Send + 'static) {
+        if let Some(place) = Permit::take(&self.door) {
+            // Bounded: by the places of the door.
+            self.door.address.tell(Settle {
+                token: Box::new(token),
+                place,
+            });
+        }
+    }
+
+    /// How many messages more it takes now: a source that can wait does so before it loses
+    /// any.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        self.door.room()
+    }
+
     fn send(&self, heard: Heard, at: Mono) -> bool {
         let Some(place) = Permit::take(&self.door) else {
             self.door.refuse();
@@ -275,7 +312,15 @@ impl Heard {
     fn is_life(&self) -> bool {
         match self {
             Self::Pulse { .. } | Self::Note(_) | Self::Error { .. } => true,
-            Self::Sighted { .. } | Self::ProbeFailed { .. } | Self::Ready => false,
+            Self::Sighted { .. }
+            | Self::ProbeFailed { .. }
+            | Self::Ready
+            | Self::Status { .. }
+            | Self::Reloading
+            | Self::Stopping
+            | Self::Interval(_)
+            | Self::Extend(_)
+            | Self::Stuck { .. } => false,
         }
     }
 
@@ -308,6 +353,18 @@ impl Heard {
             },
             Self::ProbeFailed { reason } => Event::ProbeFailed { generation, reason },
             Self::Ready => Event::Ready { generation },
+            Self::Status { message } => Event::Status {
+                generation,
+                message,
+            },
+            Self::Reloading => Event::Reloading { generation },
+            Self::Stopping => Event::Stopping { generation },
+            Self::Interval(interval) => Event::Interval {
+                generation,
+                interval,
+            },
+            Self::Extend(by) => Event::Extend { generation, by },
+            Self::Stuck { why } => Event::Stuck { generation, why },
         }
     }
 }

@@ -55,7 +55,7 @@ use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start};
 use crate::internal;
 use crate::messages::{
     Announce, Announced, Control, Denied, Found, GetOverview, GetService, Load, Overview, Pulse,
-    Rebuilt, Record, Report, SelfPulse, ServiceId, Shutdown, Storage, Verb, Watch,
+    Rebuilt, Record, Report, SelfPulse, ServiceId, Settle, Shutdown, Storage, Verb, Watch,
 };
 use crate::ports::StoreError;
 use crate::spec::ServiceSpec;
@@ -363,6 +363,15 @@ impl Handler<Report> for Supervisor {
             actor.reported(report);
             actor.finish(context);
         });
+    }
+}
+
+impl Handler<Settle> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Settle { token, place }: Settle, _: &mut Self::Context) {
+        drop(token);
+        drop(place);
     }
 }
 

@@ -29,14 +29,27 @@ impl std::fmt::Debug for ChildKey {
 /// The token of the service of that name: 64 lower-case hexadecimal digits. Whoever verifies
 /// one compares in constant time.
 pub(crate) fn child_token(key: &ChildKey, name: &str) -> String {
+    // The prefixes keep apart what is derived from the key.
+    derive(key, b"child\0", name)
+}
+
+/// What nobody can guess of the name of that service's notify socket: 32 hexadecimal digits,
+/// the same for as long as the key stays, so that a process that outlived a supervisor
+/// reaches the next one by the name that it was given.
+pub(crate) fn notify_name(key: &ChildKey, name: &str) -> String {
+    let mut secret = derive(key, b"notify\0", name);
+    secret.truncate(32);
+    secret
+}
+
+fn derive(key: &ChildKey, purpose: &[u8], name: &str) -> String {
     use std::fmt::Write as _;
 
     // An HMAC takes a key of any length, so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key.0) else {
         return String::new();
     };
-    // The prefix keeps it apart from whatever else may be derived from the key one day.
-    mac.update(b"child\0");
+    mac.update(purpose);
     mac.update(name.as_bytes());
     let mut token = String::with_capacity(64);
     for byte in mac.finalize().into_bytes() {
@@ -57,6 +70,13 @@ mod tests {
         assert_eq!(token, child_token(&key, "web"));
         assert_ne!(token, child_token(&key, "web2"));
         assert_ne!(token, child_token(&ChildKey::new([8; 32]), "web"));
+        let socket = notify_name(&key, "web");
+        assert_eq!(socket.len(), 32);
+        assert!(
+            !token.starts_with(&socket),
+            "one does not give the other away"
+        );
+        assert_ne!(socket, notify_name(&key, "web2"));
         assert!(!format!("{key:?}").contains('7'), "a key is never shown");
     }
 }

@@ -119,6 +119,16 @@ fn holder(lock: &mut File) -> String {
     }
 }
 
+/// Reads the key of a data directory that is in use.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(crate) fn read_key(dir: &Path) -> io::Result<ChildKey> {
+    let bytes = fs::read(dir.join("key"))?;
+    let bytes = bytes.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(ChildKey::new(bytes))
+}
+
 fn read_or_make_key(dir: &Path) -> Result<ChildKey, DataDirError> {
     let path = dir.join("key");
     let failed = |action| {

@@ -12,6 +12,7 @@
 //! `Event` of core, which judges it, and a variant of `Heard`. No other file changes.
 
 mod heartbeat_file;
+mod notify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::config::reader::Table;
 pub(crate) type Read = fn(&mut Table<'_>, &About<'_>) -> Option<Arc<dyn Source>>;
 
 /// Every source.
-pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read];
+pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read, notify::read];
 
 /// What a source may want to know of the service that it belongs to.
 #[derive(Debug, Clone, Copy)]

@@ -312,6 +312,46 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// It says in free text what it does: shown, no sign of life. Empty: nothing any more.
+    Status {
+        /// Whose life.
+        generation: Generation,
+        /// What it says.
+        message: String,
+    },
+    /// It reads its configuration anew and is silent meanwhile, until it is ready again or a
+    /// start's time has passed.
+    Reloading {
+        /// Whose life.
+        generation: Generation,
+    },
+    /// It is about to exit by itself, and silent meanwhile, for as long as a stop may take.
+    Stopping {
+        /// Whose life.
+        generation: Generation,
+    },
+    /// From now on, in this life, it pulses that often (at least every 100 ms).
+    Interval {
+        /// Whose life.
+        generation: Generation,
+        /// How often.
+        interval: Duration,
+    },
+    /// It needs so long from now, by `max_busy` at most: its start is not overdue before
+    /// then, its silence no lateness.
+    Extend {
+        /// Whose life.
+        generation: Generation,
+        /// How long.
+        by: Duration,
+    },
+    /// It has found itself hung: poked at once.
+    Stuck {
+        /// Whose life.
+        generation: Generation,
+        /// What says so.
+        why: String,
+    },
     /// A nudge was sent, or could not be.
     NudgeDone {
         /// What went wrong, if it did.

@@ -276,6 +276,35 @@ impl After {
 }
 
 impl Thresholds {
+    /// The same for another interval and grace: a threshold that is a whole number of
+    /// intervals and one grace stays that number, others stay where they are, but never
+    /// before a better level's.
+    #[must_use]
+    pub fn rescaled(
+        &self,
+        (interval, grace): (Duration, Duration),
+        (new_interval, new_grace): (Duration, Duration),
+    ) -> Self {
+        let rescale = |at: Duration| {
+            let rest = at.checked_sub(grace).map_or(0, |rest| rest.as_nanos());
+            let one = interval.as_nanos().max(1);
+            match u32::try_from(rest / one) {
+                Ok(n @ 1..) if rest % one == 0 => Threshold::Intervals(n),
+                Ok(_) | Err(_) => Threshold::Exactly(at),
+            }
+            .age(new_interval, new_grace)
+        };
+        let warning = rescale(self.warning);
+        let degraded = self.degraded.map(|at| rescale(at).max(warning));
+        let critical = rescale(self.critical).max(degraded.unwrap_or(warning));
+        Self {
+            warning,
+            degraded,
+            critical,
+            counts: self.counts,
+        }
+    }
+
     /// Thresholds for that interval and grace. A number n is reached at
     /// `n × interval + grace`, a duration exactly then.
     ///

@@ -9,6 +9,7 @@ pub mod dependency;
 pub mod event;
 pub mod level;
 pub mod name;
+pub mod notify;
 pub mod overall;
 pub mod policy;
 pub mod service;

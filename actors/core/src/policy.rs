@@ -50,6 +50,37 @@ pub struct Policy {
     pub stop_timeout: Duration,
 }
 
+impl Policy {
+    /// Nobody promises to pulse more often.
+    pub const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
+    /// The same for a service that pulses in that interval: what was given in intervals, or
+    /// is a share of one, follows it; what was given as a time stays.
+    #[must_use]
+    pub fn with_interval(&self, interval: Duration) -> Self {
+        let share = |of: Duration| (of / 10).max(Self::LEAST_INTERVAL);
+        let grace = if self.grace == share(self.interval) {
+            share(interval)
+        } else {
+            self.grace
+        };
+        let nudge_wait = if self.nudge_wait == self.interval {
+            interval
+        } else {
+            self.nudge_wait
+        };
+        let before = (self.interval, self.grace);
+        let thresholds = self.thresholds.rescaled(before, (interval, grace));
+        Self {
+            interval,
+            grace,
+            thresholds,
+            nudge_wait,
+            ..self.clone()
+        }
+    }
+}
+
 /// Who runs a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {

@@ -256,6 +256,14 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
             "3:16 `services.a.log_max_size` has an unknown unit, \"xb\"",
         ),
         (
+            "notify_access = 'main'",
+            "2:1 `notify_access` without `command` in [services.a]",
+        ),
+        (
+            "command = 'x'\nnotify_access = 'none'",
+            "3:17 `services.a.notify_access` cannot be \"none\"",
+        ),
+        (
             "command = 'x'\nready = 'probe'",
             "3:9 `ready` in [services.a] waits for its probe, but it has none",
         ),

@@ -111,6 +111,10 @@ fn who_runs_a_service_and_whether_it_promises_pulses_decides_how_it_is_watched()
     );
     let early = policy("command = ['true']\ninterval = '5s'\nready = 'running'");
     assert_eq!((early.watch, early.ready), (Watch::Pulsing, Ready::Running));
+    let told = policy("command = ['true']\nready = 'notify'");
+    assert_eq!((told.watch, told.ready), (Watch::Alive, Ready::Notify));
+    let both = policy("command = ['true']\ninterval = '5s'\nready = 'notify'");
+    assert_eq!((both.watch, both.ready), (Watch::Pulsing, Ready::Notify));
     let external = policy("interval = '5s'");
     assert_eq!(
         (external.watch, external.ready),

@@ -36,7 +36,8 @@ impl Service {
     /// When its start must have led to something.
     fn start_deadline(&self, amnesty: Time) -> Time {
         excused(
-            self.memory.since + self.policy.start_grace,
+            self.extended()
+                .max(self.memory.since + self.policy.start_grace),
             amnesty,
             self.policy.grace,
         )

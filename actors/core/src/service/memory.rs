@@ -1,5 +1,7 @@
 //! What a service must remember across our own death.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::state::{Ladder, Pause, State};
@@ -73,6 +75,12 @@ pub(super) struct Said {
     pub(super) message: Option<String>,
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,
+    /// How often it pulses in this life.
+    pub(super) interval: Option<Duration>,
+    /// It said that it reloads, and not yet that it is ready again.
+    pub(super) reloading: bool,
+    /// When it asked its start to be over.
+    pub(super) extended: Time,
 }
 
 /// A value, or the default of one that a newer version wrote and we do not know.

@@ -44,6 +44,7 @@ mod ends;
 mod judge;
 mod ladder;
 mod memory;
+mod says;
 mod signs;
 mod starts;
 mod state;
@@ -80,7 +81,10 @@ pub struct Now {
 /// One watched service.
 #[derive(Debug)]
 pub struct Service {
+    /// What it is judged by: its owner's, unless it named another interval in this life.
     policy: Arc<Policy>,
+    /// Its owner's.
+    owned: Arc<Policy>,
     memory: Memory,
     /// Those of what it depends on that are not ready, as a text.
     missing: Option<Box<str>>,
@@ -99,13 +103,16 @@ impl Service {
             Some(memory) => memory.resumed(&policy, now.at.time),
             None => Memory::first(&policy, now.at),
         };
-        Self {
+        let mut service = Self {
+            owned: Arc::clone(&policy),
             policy,
             memory,
             missing: None,
             looked: Time(0),
             well: false,
-        }
+        };
+        service.keep_promise();
+        service
     }
 
     /// What follows from an event.
@@ -162,10 +169,10 @@ impl Service {
         &self.memory
     }
 
-    /// Its policy.
+    /// Its owner's policy.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
+        &self.owned
     }
 
     /// Which life this is.
@@ -286,6 +293,18 @@ impl Service {
             Event::ProbeFailed { generation, reason } => {
                 self.probe_failed(generation, &reason, now, out);
             }
+            Event::Status {
+                generation,
+                message,
+            } => self.status(generation, message),
+            Event::Reloading { generation } => self.reloading(generation, now),
+            Event::Stopping { generation } => self.stopping(generation, now),
+            Event::Interval {
+                generation,
+                interval,
+            } => self.promised(generation, interval),
+            Event::Extend { generation, by } => self.extend(generation, by, now),
+            Event::Stuck { generation, why } => self.hangs(generation, &why, out),
             Event::NudgeDone { failed } => self.nudge_done(failed, now, out),
             Event::RestartCommandDone { failed } => self.command_done(failed, now, out),
             Event::RestartGranted => self.granted(now, out),

@@ -9,7 +9,7 @@ use crate::time::Time;
 
 impl Service {
     /// Whether a fact about that generation is one about the present life.
-    fn is_present(&self, generation: Generation) -> bool {
+    pub(super) fn is_present(&self, generation: Generation) -> bool {
         self.policy.watch == Watch::External || generation == self.memory.generation
     }
 
@@ -246,7 +246,7 @@ impl Service {
     }
 
     /// Whether trouble of the present generation counts: not between two lives.
-    fn is_judged(&self) -> bool {
+    pub(super) fn is_judged(&self) -> bool {
         match &self.memory.state {
             State::Starting { .. } | State::Running { .. } | State::External { .. } => true,
             State::Resumed { plan, .. } => plan.is_none(),

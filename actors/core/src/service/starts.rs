@@ -175,6 +175,7 @@ impl Service {
         self.memory.began = Some(now.at);
         self.memory.ladder = Ladder::Calm;
         self.memory.probing = origin == Origin::Probing;
+        self.unsay();
         self.memory.generation = Generation(self.memory.generation.0.saturating_add(1));
         self.memory.state = State::Starting {
             pid: None,
@@ -294,6 +295,7 @@ impl Service {
         if generation != self.memory.generation {
             return;
         }
+        self.reloaded();
         if let State::Starting { pid, heard } = self.memory.state {
             match self.policy.ready {
                 Ready::Notify | Ready::Probe => {

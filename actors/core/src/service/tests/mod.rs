@@ -11,5 +11,6 @@ mod memory;
 mod oracle;
 mod pauses;
 mod pokes;
+mod says;
 mod stops;
 mod world;

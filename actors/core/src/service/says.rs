@@ -1,0 +1,131 @@
+//! What a service says of its own state and deadlines, without pulsing: sd_notify's words.
+//!
+//! None of these is a sign of life, and none holds beyond the life that said it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory::Said;
+use super::state::State;
+use super::{Now, Service};
+use crate::event::{Action, EventKind, Generation};
+use crate::level::Level;
+use crate::policy::{Policy, Watch};
+use crate::time::Time;
+
+impl Service {
+    fn said(&mut self) -> &mut Said {
+        self.memory.said.get_or_insert_with(Box::default)
+    }
+
+    /// What it said of its own deadlines is over with the life that said it.
+    pub(super) fn unsay(&mut self) {
+        if let Some(said) = &mut self.memory.said {
+            said.interval = None;
+            said.reloading = false;
+            said.extended = Time(0);
+        }
+        self.keep_promise();
+    }
+
+    /// Judges by the interval that it named in this life, else by its owner's.
+    pub(super) fn keep_promise(&mut self) {
+        let named = self.memory.said.as_ref().and_then(|said| said.interval);
+        let judged_by_age = match self.owned.watch {
+            Watch::Pulsing | Watch::External => true,
+            Watch::Alive => false,
+        };
+        self.policy = match named {
+            Some(interval) if judged_by_age && interval != self.owned.interval => {
+                Arc::new(self.owned.with_interval(interval))
+            }
+            Some(_) | None => Arc::clone(&self.owned),
+        };
+    }
+
+    /// When its start's deadline is, if it asked for more time than it was given.
+    pub(super) fn extended(&self) -> Time {
+        self.memory
+            .said
+            .as_ref()
+            .map_or(Time(0), |said| said.extended)
+    }
+
+    /// [`Event::Status`](crate::Event::Status).
+    pub(super) fn status(&mut self, generation: Generation, message: String) {
+        if self.is_present(generation) {
+            self.said().message = (!message.is_empty()).then_some(message);
+        }
+    }
+
+    /// [`Event::Reloading`](crate::Event::Reloading): it has as long as for a start.
+    pub(super) fn reloading(&mut self, generation: Generation, now: &Now) {
+        if self.is_present(generation) {
+            self.said().reloading = true;
+            self.silent_for(self.policy.start_grace, now);
+        }
+    }
+
+    /// [`Event::Stopping`](crate::Event::Stopping): it has as long as for a stop.
+    pub(super) fn stopping(&mut self, generation: Generation, now: &Now) {
+        if self.is_present(generation) {
+            self.silent_for(self.policy.stop_timeout, now);
+        }
+    }
+
+    /// [`Event::Interval`](crate::Event::Interval).
+    pub(super) fn promised(&mut self, generation: Generation, interval: Duration) {
+        if self.is_present(generation) {
+            self.said().interval = Some(interval.max(Policy::LEAST_INTERVAL));
+            self.keep_promise();
+        }
+    }
+
+    /// [`Event::Extend`](crate::Event::Extend).
+    pub(super) fn extend(&mut self, generation: Generation, by: Duration, now: &Now) {
+        if !self.is_present(generation) {
+            return;
+        }
+        let by = by.min(self.policy.max_busy);
+        let until = now.at.time + by;
+        let said = self.said();
+        said.extended = said.extended.max(until);
+        self.silent_for(by, now);
+    }
+
+    /// [`Event::Stuck`](crate::Event::Stuck): poked at once.
+    pub(super) fn hangs(&mut self, generation: Generation, why: &str, out: &mut Vec<Action>) {
+        if !self.is_present(generation) || !self.is_judged() {
+            return;
+        }
+        self.memory.stuck = true;
+        self.tell(out, EventKind::Error, None, None, why.to_owned());
+        self.raise(Level::Critical, why.to_owned());
+    }
+
+    /// A reload, if it said that it does one, is over.
+    pub(super) fn reloaded(&mut self) {
+        let said = self.memory.said.as_mut();
+        if !said.is_some_and(|said| std::mem::take(&mut said.reloading)) {
+            return;
+        }
+        match self.memory.state {
+            State::Running { .. } | State::External { .. } => self.memory.busy_until = Time(0),
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => {}
+        }
+    }
+
+    fn silent_for(&mut self, time: Duration, now: &Now) {
+        let until = now.at.time + time;
+        self.memory.busy_until = self.memory.busy_until.max(until);
+    }
+}
