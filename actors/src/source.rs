@@ -192,7 +192,6 @@ impl Ear {
     }
 
     /// Where a source says what it cannot do.
-    #[must_use]
     pub fn log(&self) -> &Logger {
         &self.log
     }
