@@ -1,5 +1,6 @@
 //! sd_notify: pulses through the real program against a bare recvmsg loop, both fed by the
 //! same flood of a process of its own. Run: `cargo bench --bench notify`.
+#![expect(clippy::disallowed_methods, reason = "benchmarks measure real time")]
 
 mod support;
 

@@ -306,9 +306,8 @@ impl Post {
     }
 
     fn take(&self, datagram: Datagram<'_>, ear: &Ear, family: &mut Family) {
-        let said = match parse(datagram.bytes, datagram.cut) {
-            Ok(said) => said,
-            Err(_) => return self.drop_one(None),
+        let Ok(said) = parse(datagram.bytes, datagram.cut) else {
+            return self.drop_one(None);
         };
         if said.barrier {
             // Its descriptors are closed once everything before it has been judged.

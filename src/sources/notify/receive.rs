@@ -123,6 +123,10 @@ unsafe fn carried(header: &libc::msghdr) -> (Sender, Vec<OwnedFd>) {
         let mut at = libc::CMSG_FIRSTHDR(header);
         while let Some(message) = at.as_ref() {
             let data = libc::CMSG_DATA(at);
+            #[allow(
+                clippy::unnecessary_cast,
+                reason = "the type differs between C libraries"
+            )]
             let length = message.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
             match (message.cmsg_level, message.cmsg_type) {
                 (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
