@@ -82,6 +82,8 @@ struct Shim<'a> {
     oom: OomCount,
     /// How it ended, once nothing is left.
     last_exit: Option<ExitFacts>,
+    /// Whether the last thing that we had to say was said to somebody.
+    was_told: bool,
 }
 
 /// Runs the shim to its end; gives its exit code, which nobody depends on. `title` is what
@@ -128,6 +130,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         commands_length: 0,
         oom: OomCount::default(),
         last_exit: None,
+        was_told: false,
     };
     match shim.start(frame, umask) {
         Ok(()) => shim.supervise(frame, memory),
@@ -604,6 +607,7 @@ impl Shim<'_> {
     /// the next one, connects again and hears all of it in `hello`.
     #[inline(never)]
     fn tell(&mut self, kind: &str, fields: &[(&str, &[u8])]) {
+        self.was_told = false;
         if self.supervisor == NONE {
             return;
         }
@@ -612,7 +616,8 @@ impl Shim<'_> {
             frame.push(piece);
         });
         let sent = sys::send(self.supervisor, frame.as_bytes());
-        if sent != Ok(frame.as_bytes().len()) {
+        self.was_told = sent == Ok(frame.as_bytes().len());
+        if !self.was_told {
             self.let_go();
         }
     }
@@ -740,19 +745,12 @@ impl Shim<'_> {
         }
     }
 
-    /// Ends early when the supervisor closes its end: it has nothing to start.
+    /// Whether or not the supervisor has closed its end: it does so as soon as it knows.
     fn wait_for_replacement(&self) {
         const START_MS: u64 = 50;
-        if self.supervisor == NONE || self.last_exit.is_none() {
-            return;
+        if self.was_told && self.last_exit.is_some() {
+            sys::sleep_ms(START_MS);
         }
-        let mut closed = [PollFd {
-            fd: self.supervisor,
-            // Nothing but its end; commands come too late.
-            events: 0,
-            found: 0,
-        }];
-        let _ = sys::poll(&mut closed, Some(START_MS));
     }
 
     fn remove_cgroup(&self) {
