@@ -101,7 +101,7 @@ impl Archive {
         self.events.extend(record.events);
         self.memories.extend(record.memories);
         match &mut self.outage {
-            Some(outage) if outage.retrying || self.in_flight.is_some() => {
+            Some(outage) if !record.last && (outage.retrying || self.in_flight.is_some()) => {
                 // The next attempt is at most a few seconds away; nobody waits for it, and a
                 // full disk is not asked again for every message.
                 outage.refused += record.acks.len() as u64;

@@ -15,8 +15,8 @@ use crate::archive::Archive;
 use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
-    Ack, Control, Denied, GetEvents, GetOverview, GetService, Informed, Overview, ServiceId,
-    Shutdown, Verb, Watch,
+    Ack, Control, Denied, GetEvents, GetOverview, GetService, Informed, Overview, Record,
+    ServiceId, Shutdown, Verb, Watch,
 };
 use crate::ports::{EventQuery, EventRow, StoreError};
 use crate::spec::ServiceSpec;
@@ -215,7 +215,30 @@ impl SupervisorHandle {
         let supervisor = self.supervisor.get().ok_or(Unreachable)?;
         let name = name.clone();
         let answer = supervisor.send(Control { name, verb }).await;
-        answer.map_err(|_| Unreachable)
+        let answer = answer.map_err(|_| Unreachable)?;
+        if answer.is_ok() {
+            self.recorded().await;
+        }
+        Ok(answer)
+    }
+
+    /// Waits until all that was told to the archive so far is on record, so that an order that
+    /// was confirmed survives our SIGKILL; only for a moment, because a full or locked disk
+    /// must not keep anybody from commanding.
+    async fn recorded(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let Some(archive) = self.archive.get() else {
+            return;
+        };
+        let (ack, recorded) = Ack::ours();
+        let record = Record {
+            acks: vec![ack],
+            ..Record::default()
+        };
+        if archive.send(record).await.is_ok() {
+            // Recorded, refused or neither in time: the order stands.
+            let _ = tokio::time::timeout(PATIENCE, recorded).await;
+        }
     }
 
     /// Watches one more service. Answers `false` where its name is taken.

@@ -160,6 +160,9 @@ pub struct Record {
     pub memories: Vec<(ServiceName, String)>,
     /// Who waits.
     pub acks: Vec<Ack>,
+    /// The last of this program: there is no later attempt, so it is tried at once whatever
+    /// the storage said before.
+    pub last: bool,
 }
 
 /// An event on its way to the archive.

@@ -474,6 +474,27 @@ async fn f37_with_a_full_disk_supervision_goes_on_and_history_marks_the_gap() {
 }
 
 #[actix_rt::test(system = "PausedSystem")]
+async fn f37_a_shutdown_right_after_the_disk_has_room_again_is_recorded() {
+    let stage = Stage::new();
+    let universe = stage.start(crew(&stage, 2)).await;
+    stage
+        .store
+        .fail(Some(StoreError::Unavailable("disk full".to_owned())));
+    stage.machine.exit("a", 1);
+    // By now the attempts are seconds apart.
+    sleep(Duration::from_millis(8_600)).await;
+    stage.store.fail(None);
+    universe.supervisor.shutdown(false).await;
+    let events = stage.store.events();
+    let stopped = |name: &str| {
+        events
+            .iter()
+            .any(|event| event.service == name && event.to.as_deref() == Some("stopped"))
+    };
+    assert!(stopped("a") && stopped("b"), "{events:?}");
+}
+
+#[actix_rt::test(system = "PausedSystem")]
 async fn f37_while_the_disk_is_full_memory_stays_bounded() {
     let stage = Stage::new();
     let universe = stage.start(vec![external("other", secs(1))]).await;

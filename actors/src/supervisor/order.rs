@@ -367,6 +367,7 @@ impl Supervisor {
         self.mark_all_dirty();
         self.write_all();
         self.outbox.acks.push(ack);
+        self.outbox.last = true;
         self.send();
         self.leave_mark();
         let log = self.guard.world().log.clone();

@@ -12,12 +12,20 @@ pub(super) fn root(data_dir: &Path) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let root = own_directory(&mounts, &own)?.join(name(data_dir));
-    let made = fs::create_dir(&root).is_ok();
-    let usable = made || root.is_dir();
-    if made {
-        remove(&root);
-    }
+    let usable = fs::create_dir(&root).is_ok() || root.is_dir();
+    remove_empty(&root);
     usable.then_some(root)
+}
+
+/// Removes what shims that were killed could not remove, and the directory itself where that
+/// was all. Whoever lives in one keeps it.
+fn remove_empty(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove(&entry.path());
+        }
+    }
+    remove(root);
 }
 
 /// Removes an empty one; one with members or others in it stays.

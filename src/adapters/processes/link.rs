@@ -439,7 +439,7 @@ pub(super) async fn lose(life: &mut Life, shared: &Rc<Shared>) {
 
 /// Takes our own ended shim out of the process table. It ends by itself once it has said all
 /// and written its record; one of an earlier supervisor's is not our child.
-async fn reap(shim_pid: i32) {
+pub(super) async fn reap(shim_pid: i32) {
     use rustix::process::{Pid, WaitOptions, waitpid};
 
     /// About two minutes, for a disk that takes so long to sync a record.

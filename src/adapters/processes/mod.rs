@@ -1,9 +1,9 @@
 //! Processes, each under a shim of its own: see `src/shim` for the shim's side.
 //!
 //! A start: resolve users and environment ([`environment`]), make the generation's directory
-//! and take its lock ([`records`]), spawn the shim from its memfd ([`image`]) with socket and
-//! lock as its descriptors 0 and 1, and send it what to start. From then on a small task
-//! turns what it reports into events ([`link`]).
+//! and take its lock ([`records`]), and send both to a shim, which was mostly spawned ahead of
+//! time ([`spare`]) from its memfd ([`image`]). From then on a small task turns what it reports
+//! into events ([`link`]).
 //!
 //! The spawn uses nothing but redirections, so that std takes posix_spawn: `pre_exec`, `uid`
 //! or a working directory would make it fork, which costs with our size.
@@ -20,19 +20,15 @@ mod link;
 mod lost;
 mod proc_fs;
 mod records;
+mod spare;
 mod strays;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::UnixStream as StdStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use futures_util::FutureExt as _;
@@ -47,10 +43,10 @@ use supervisor_shim::protocol::Frame;
 
 use self::adopt::{Found, inspect};
 use self::environment::{Common, TOKEN_VARIABLE};
-use self::image::ShimImage;
 use self::link::{Life, Shared};
 use self::lost::Orphans;
 use self::records::GenerationDir;
+use self::spare::{Nursery, Sent};
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
 
@@ -58,7 +54,6 @@ pub(crate) use self::proc_fs::{age_of_process, boot_id};
 
 /// Starts, adopts and stops processes by their shims.
 pub(crate) struct ShimProcesses {
-    data_dir: PathBuf,
     /// `data_dir/shim`.
     shims: PathBuf,
     /// `data_dir/log`.
@@ -68,7 +63,7 @@ pub(crate) struct ShimProcesses {
     key: ChildKey,
     boot_id: String,
     cgroups: Option<PathBuf>,
-    image: RefCell<ShimImage>,
+    nursery: Nursery,
 }
 
 /// Why processes cannot be run at all.
@@ -110,19 +105,22 @@ impl ShimProcesses {
             }
         };
         Ok(Self {
-            data_dir: data_dir.to_owned(),
             shims: directory("shim")?,
             logs: directory("log")?,
             url,
             key,
             boot_id: boot_id().map_err(ProcessesError::BootId)?,
             cgroups: cgroup::root(data_dir),
-            image: RefCell::new(ShimImage::new(data_dir).map_err(ProcessesError::Image)?),
+            nursery: Nursery::new(data_dir).map_err(ProcessesError::Image)?,
         })
     }
 
     /// Starts the shim and tells it what to start.
-    fn begin(&self, launch: &Launch, dir: &GenerationDir) -> Result<Begun, StartFailure> {
+    fn begin(
+        &self,
+        launch: &Launch,
+        dir: &GenerationDir,
+    ) -> Result<(Sent, Option<PathBuf>), StartFailure> {
         let failed = |what: &'static str, path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| failure::no_shim(what, &path, &error)
@@ -136,63 +134,13 @@ impl ShimProcesses {
         };
         let frame = environment::start_frame(launch, dir, &common)?;
         let lock = dir.create().map_err(failed("make", &dir.path))?;
-        let (stream, shim_pid, rest) = self
-            .spawn(launch, lock, frame)
+        let sent = self
+            .nursery
+            .start(&frame, &lock)
             .inspect_err(|_| dir.remove())
             .map_err(failed("start the shim in", &dir.path))?;
         let cgroup = environment::cgroup(launch, &common).map(PathBuf::from);
-        Ok(Begun {
-            stream,
-            shim_pid,
-            rest,
-            cgroup,
-        })
-    }
-
-    /// The connection to the shim, its pid, and what of the frame is still to be sent.
-    fn spawn(
-        &self,
-        launch: &Launch,
-        lock: File,
-        mut frame: Vec<u8>,
-    ) -> io::Result<(UnixStream, i32, Vec<u8>)> {
-        let (mut ours, theirs) = StdStream::pair()?;
-        ours.set_nonblocking(true)?;
-        // Before it exists, so that it need not wait. What does not fit follows later.
-        let sent = ours.write(&frame).unwrap_or(0);
-        frame.drain(..sent);
-        let stream = UnixStream::from_std(ours)?;
-        let (theirs, lock) = (OwnedFd::from(theirs), OwnedFd::from(lock));
-        let attempt = |image: &ShimImage| {
-            let mut command = Command::new(image.path());
-            command
-                .arg0(format!("supervisor-shim {}", launch.name))
-                .env_clear()
-                .stdin(Stdio::from(theirs.try_clone()?))
-                .stdout(Stdio::from(lock.try_clone()?))
-                .stderr(Stdio::null());
-            // Waited for by its pid, in link::reap: it may be adopted by another task.
-            let child = command.spawn()?;
-            Ok(i32::try_from(child.id()).unwrap_or_default())
-        };
-        let first = attempt(&self.image.borrow());
-        let refused = |error: &io::Error| {
-            // A machine without /proc, or one that forbids executable memfds.
-            matches!(
-                error.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
-            )
-        };
-        let shim_pid = match first {
-            Err(error) if refused(&error) && self.image.borrow().is_memory() => {
-                let on_disk = ShimImage::on_disk(&self.data_dir)?;
-                let pid = attempt(&on_disk)?;
-                *self.image.borrow_mut() = on_disk;
-                pid
-            }
-            other => other?,
-        };
-        Ok((stream, shim_pid, frame))
+        Ok((sent, cgroup))
     }
 
     /// Removes what is on record of a service that does not run.
@@ -268,6 +216,8 @@ impl ShimProcesses {
         hello: &[u8],
         rest: Vec<u8>,
     ) -> Adoption {
+        // Its next start may come at any time.
+        self.nursery.prepare();
         let frame = Frame::parse(hello);
         let record = life.dir.start_record();
         if let Some(record) = &record {
@@ -309,35 +259,26 @@ fn unknown_exit() -> supervisor_core::Exit {
     }
 }
 
-/// A shim that has been started.
-struct Begun {
-    stream: UnixStream,
-    shim_pid: i32,
-    /// What of its specification the socket did not take at once.
-    rest: Vec<u8>,
-    cgroup: Option<PathBuf>,
-}
-
 impl Processes for ShimProcesses {
     fn launch(&self, launch: Launch, sink: ProcessSink) -> Box<dyn Process> {
         let dir = GenerationDir::new(&self.shims, &launch.name, launch.generation);
         let (process, shared) = Shared::new(false);
         match self.begin(&launch, &dir) {
-            Ok(begun) => {
+            Ok((sent, cgroup)) => {
                 let mut orphans = self.orphans(&launch.name);
-                orphans.cgroup = begun.cgroup;
-                shared.send(&begun.rest);
+                orphans.cgroup = cgroup;
+                shared.send(&sent.rest);
                 let life = Life {
                     sink,
                     process: launch.process,
                     dir,
                     orphans,
-                    shim_pid: begun.shim_pid,
+                    shim_pid: sent.pid,
                     started: false,
                     exit: None,
                     over: false,
                 };
-                actix_rt::spawn(link::tend(shared, life, begun.stream, Vec::new()));
+                actix_rt::spawn(link::tend(shared, life, sent.stream, Vec::new()));
             }
             Err(failure) => {
                 // Not from within the call: its caller is not ready to hear yet.

@@ -8,9 +8,11 @@
 //! tests and lints see it.
 //!
 //! One life, in order:
-//! 1. the supervisor takes the lock, makes a socket pair, spawns us with both ([`run`]);
-//! 2. we read the specification, fork the child into its session and cgroup ([`child`]),
-//!    write the start record ([`record`]) and report `started` or `start_failed`;
+//! 1. the supervisor spawns us with a socket as descriptor 0, mostly ahead of time, so that a
+//!    spare shim waits when it is needed ([`run`]);
+//! 2. we read the specification, with which the generation's lock comes, fork the child into
+//!    its session and cgroup ([`child`]), write the start record ([`record`]) and report
+//!    `started` or `start_failed`;
 //! 3. we copy its output into rotated files ([`log`]), pass on signals, and run the stop
 //!    ladder over all its descendants ([`tree`]) when asked to, or when main has exited and
 //!    others are left;

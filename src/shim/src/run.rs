@@ -26,8 +26,6 @@ use crate::tree;
 
 /// The socket to the supervisor that started us.
 const INHERITED_SOCKET: Fd = 0;
-/// The generation's lock, already taken.
-const INHERITED_LOCK: Fd = 1;
 /// Ours live above what a child gets.
 const OWN_FDS: Fd = 10;
 
@@ -84,19 +82,22 @@ struct Shim<'a> {
     oom: OomCount,
     /// How it ended, once nothing is left.
     last_exit: Option<ExitFacts>,
+    /// Whether the last thing that we had to say was said to somebody.
+    was_told: bool,
 }
 
-/// Runs the shim to its end; gives its exit code, which nobody depends on.
+/// Runs the shim to its end; gives its exit code, which nobody depends on. `title` is what
+/// process lists show of it.
 #[must_use]
-pub fn run() -> i32 {
+pub fn run(title: &mut [u8]) -> i32 {
     let Ok((supervisor, umask)) = settle() else {
         return 111;
     };
-    let Some(start) = read_start(supervisor) else {
+    // A spare one waits here until it is needed. Its stack is small by then.
+    let Some((length, memory)) = read_start(supervisor) else {
         // The supervisor died before it had said what to start.
         return 0;
     };
-    let (length, memory) = start;
     let (payload, _) = memory.split_at_mut(length);
     // SAFETY: the pages stay mapped while the frame is in use: `release` keeps the settings'.
     let payload: &'static [u8] =
@@ -106,6 +107,7 @@ pub fn run() -> i32 {
         return 111;
     };
     let settings = Settings::read(frame);
+    show(title, settings.service.to_bytes());
     let mut shim = Shim {
         settings,
         shim: tree::identity(sys::getpid()),
@@ -128,6 +130,7 @@ pub fn run() -> i32 {
         commands_length: 0,
         oom: OomCount::default(),
         last_exit: None,
+        was_told: false,
     };
     match shim.start(frame, umask) {
         Ok(()) => shim.supervise(frame, memory),
@@ -137,12 +140,22 @@ pub fn run() -> i32 {
     0
 }
 
-/// Leaves everything of the supervisor's behind but the socket and the lock.
+/// Shows whose shim this is.
+#[inline(never)]
+fn show(title: &mut [u8], service: &[u8]) {
+    let mut text = Text::<128>::new();
+    text.push(b"supervisor-shim ").push(service);
+    let count = text.as_bytes().len().min(title.len());
+    title.fill(0);
+    title[..count].copy_from_slice(&text.as_bytes()[..count]);
+}
+
+/// Leaves everything of the supervisor's behind but the socket.
+#[inline(never)]
 fn settle() -> sys::Result<(Fd, u32)> {
     // Closing first: a descriptor that our starter leaked must not live as long as we do.
     let _ = sys::close_from(3, false);
     let supervisor = sys::dup_above(INHERITED_SOCKET, OWN_FDS)?;
-    sys::dup_above(INHERITED_LOCK, OWN_FDS)?;
     let null = sys::open(NONE, c"/dev/null", flag::O_RDWR, 0)?;
     for fd in 0..3 {
         sys::dup_onto(null, fd)?;
@@ -159,10 +172,16 @@ fn settle() -> sys::Result<(Fd, u32)> {
     Ok((supervisor, umask))
 }
 
-/// Reads the first frame into pages of its own: (payload's length, pages).
+/// Reads the first frame into pages of its own: (payload's length, pages). The generation's
+/// lock, already taken, comes with its first byte: while it is under way the kernel holds it.
+/// It stays open as long as we live.
 fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8])> {
     let mut head = [0_u8; 4];
-    read_exactly(supervisor, &mut head)?;
+    let (count, lock) = sys::receive(supervisor, &mut head).ok()?;
+    if count == 0 || lock == NONE {
+        return None;
+    }
+    read_exactly(supervisor, &mut head[count..])?;
     let length = u32::from_le_bytes(head) as usize;
     if length == 0 || length > protocol::MAX_FRAME {
         return None;
@@ -180,9 +199,12 @@ fn read_exactly(fd: Fd, mut into: &mut [u8]) -> Option<()> {
     Some(())
 }
 
+// What a call has on its stack is given back after it, unless the compiler makes it a part of
+// its only caller, which lives as long as we do: hence `inline(never)` for all that is rare.
 impl Shim<'_> {
     // === starting ===
 
+    #[inline(never)]
     fn start(&mut self, frame: Frame<'_>, umask: u32) -> core::result::Result<(), (Stage, Errno)> {
         let setup = |errno| (Stage::Setup, errno);
         self.dir = sys::open(NONE, self.settings.dir, flag::O_RDONLY, 0).map_err(setup)?;
@@ -243,6 +265,7 @@ impl Shim<'_> {
     }
 
     /// Makes the service's cgroup and opens it; the subreaper does without as well.
+    #[inline(never)]
     fn make_cgroup(&self) -> Fd {
         if self.settings.cgroup.is_empty() {
             return NONE;
@@ -268,6 +291,7 @@ impl Shim<'_> {
     }
 
     /// The exec has happened, or failed.
+    #[inline(never)]
     fn on_failure_pipe(&mut self) {
         let mut told = [0_u8; 8];
         let got = match sys::read(self.failure, &mut told) {
@@ -296,6 +320,7 @@ impl Shim<'_> {
         self.oom = OomCount::now();
     }
 
+    #[inline(never)]
     fn listen(&mut self) {
         // Through /proc, as the directory's own path may be longer than an address holds.
         let mut path = Text::<64>::new();
@@ -307,6 +332,7 @@ impl Shim<'_> {
         self.listener = sys::listen_unix(path.as_c()).unwrap_or(NONE);
     }
 
+    #[inline(never)]
     fn report_failed(&mut self, stage: Stage, errno: Errno) {
         self.phase = Phase::Gone;
         record::remove_start(self.dir);
@@ -376,6 +402,7 @@ impl Shim<'_> {
         Some(at.saturating_sub(sys::monotonic_ms()))
     }
 
+    #[inline(never)]
     fn on_child_signal(&mut self) {
         let mut ignored = [0_u8; 512];
         while matches!(sys::read(self.signals, &mut ignored), Ok(1..)) {}
@@ -403,6 +430,7 @@ impl Shim<'_> {
         }
     }
 
+    #[inline(never)]
     fn on_main_exit(&mut self, status: i32, left: bool) {
         let killed_by_us = matches!(self.ladder, Ladder::Killing { .. });
         let mut exit = ExitFacts {
@@ -447,6 +475,7 @@ impl Shim<'_> {
 
     /// `wanted` is how often the present supervisor has asked so far: what it repeats after a
     /// broken connection counts once, and a new supervisor's first does not kill.
+    #[inline(never)]
     fn stop(&mut self, wanted: Option<i64>) {
         let wanted = wanted.map_or(self.stops + 1, |wanted| wanted as u32);
         if wanted <= self.stops {
@@ -471,6 +500,7 @@ impl Shim<'_> {
     }
 
     /// The ladder's timer.
+    #[inline(never)]
     fn climb(&mut self) {
         let now = sys::monotonic_ms();
         match self.ladder {
@@ -526,6 +556,7 @@ impl Shim<'_> {
         };
     }
 
+    #[inline(never)]
     fn kill_once(&self) {
         tree::kill_cgroup(self.settings.cgroup);
         if !matches!(self.phase, Phase::Remains(_)) {
@@ -574,7 +605,9 @@ impl Shim<'_> {
 
     /// A supervisor that does not read for so long that its socket is full is let go: it, or
     /// the next one, connects again and hears all of it in `hello`.
+    #[inline(never)]
     fn tell(&mut self, kind: &str, fields: &[(&str, &[u8])]) {
+        self.was_told = false;
         if self.supervisor == NONE {
             return;
         }
@@ -583,7 +616,8 @@ impl Shim<'_> {
             frame.push(piece);
         });
         let sent = sys::send(self.supervisor, frame.as_bytes());
-        if sent != Ok(frame.as_bytes().len()) {
+        self.was_told = sent == Ok(frame.as_bytes().len());
+        if !self.was_told {
             self.let_go();
         }
     }
@@ -603,6 +637,7 @@ impl Shim<'_> {
         self.tell(kind, &fields);
     }
 
+    #[inline(never)]
     fn on_connection(&mut self) {
         let Ok(fd) = sys::accept(self.listener) else {
             return;
@@ -617,6 +652,7 @@ impl Shim<'_> {
         self.say_hello();
     }
 
+    #[inline(never)]
     fn say_hello(&mut self) {
         let mut digits: [Digits; 6] = core::array::from_fn(|_| Digits::default());
         let [version, generation, shim, shim_start, pid, start] = &mut digits;
@@ -647,6 +683,7 @@ impl Shim<'_> {
         self.tell(kind::HELLO, &all);
     }
 
+    #[inline(never)]
     fn on_command(&mut self) {
         let free = &mut self.commands[self.commands_length..];
         match sys::read(self.supervisor, free) {
@@ -686,6 +723,7 @@ impl Shim<'_> {
     /// The record is written twice: at once for the next supervisor, and a moment later so
     /// that it survives a power cut. A sync at once would hold up the file system's journal
     /// just when the replacement needs it.
+    #[inline(never)]
     fn finish(&mut self) {
         self.record_exit(false);
         self.drain_output();
@@ -700,25 +738,19 @@ impl Shim<'_> {
         }
     }
 
+    #[inline(never)]
     fn record_exit(&self, durable: bool) {
         if let Some(exit) = self.last_exit {
             let _ = record::write_exit(self.dir, &self.settings, self.main, exit, false, durable);
         }
     }
 
-    /// Ends early when the supervisor closes its end: it has nothing to start.
+    /// Whether or not the supervisor has closed its end: it does so as soon as it knows.
     fn wait_for_replacement(&self) {
         const START_MS: u64 = 50;
-        if self.supervisor == NONE || self.last_exit.is_none() {
-            return;
+        if self.was_told && self.last_exit.is_some() {
+            sys::sleep_ms(START_MS);
         }
-        let mut closed = [PollFd {
-            fd: self.supervisor,
-            // Nothing but its end; commands come too late.
-            events: 0,
-            found: 0,
-        }];
-        let _ = sys::poll(&mut closed, Some(START_MS));
     }
 
     fn remove_cgroup(&self) {

@@ -25,6 +25,7 @@ core::arch::global_asm!(
     ".globl _start",
     "_start:",
     "xor ebp, ebp",
+    "mov rdi, rsp",
     "and rsp, -16",
     "call shim_main",
     "ud2",
@@ -36,6 +37,7 @@ core::arch::global_asm!(
     "_start:",
     "mov x29, #0",
     "mov x30, #0",
+    "mov x0, sp",
     "bl shim_main",
     "brk #1",
 );
@@ -45,13 +47,28 @@ core::arch::global_asm!(
     ".globl _start",
     "_start:",
     "li ra, 0",
+    "mv a0, sp",
     "call shim_main",
     "unimp",
 );
 
 #[unsafe(no_mangle)]
-extern "C" fn shim_main() -> ! {
-    sys::exit(run::run())
+extern "C" fn shim_main(stack: *const usize) -> ! {
+    // SAFETY: the kernel puts the number of arguments there, then pointers to them.
+    let title = unsafe { title(stack) };
+    sys::exit(run::run(title))
+}
+
+/// The bytes of the first argument: what `ps` shows, and ours to change.
+unsafe fn title(stack: *const usize) -> &'static mut [u8] {
+    // SAFETY: the caller's word; the strings live as long as the process.
+    unsafe {
+        if *stack == 0 {
+            return &mut [];
+        }
+        let first = *stack.add(1) as *mut u8;
+        core::slice::from_raw_parts_mut(first, strlen(first))
+    }
 }
 
 /// 134 is what a shell shows for an abort. The supervisor sees a lost shim and ends the tree.

@@ -55,6 +55,7 @@ numbers!(
     READ 0 63, WRITE 1 64, CLOSE 3 57, LSEEK 8 62, MMAP 9 222, MUNMAP 11 215,
     RT_SIGACTION 13 134, RT_SIGPROCMASK 14 135, MADVISE 28 233, NANOSLEEP 35 101,
     GETPID 39 172, SOCKET 41 198, SENDTO 44 206, BIND 49 200, LISTEN 50 201,
+    RECVMSG 47 212,
     GETSOCKOPT 55 209, CLONE 56 220, EXECVE 59 221, WAIT4 61 260, KILL 62 129,
     FCNTL 72 25, FSYNC 74 82, CHDIR 80 49, FCHOWN 93 55, UMASK 95 166, GETEUID 107 175,
     SETSID 112 157, SETGROUPS 116 159, SETRESUID 117 147, SETRESGID 119 149,
@@ -607,6 +608,50 @@ pub fn send(fd: Fd, bytes: &[u8]) -> Result<usize> {
             0
         )
     })
+}
+
+/// The kernel's `struct msghdr`.
+#[repr(C)]
+struct MsgHdr {
+    name: usize,
+    name_length: usize,
+    parts: *mut [usize; 2],
+    part_count: usize,
+    control: *mut Control,
+    control_length: usize,
+    flags: usize,
+}
+
+/// A control message that carries one descriptor.
+#[repr(C)]
+#[derive(Default)]
+struct Control {
+    length: usize,
+    level: i32,
+    kind: i32,
+    fd: Fd,
+    padding: i32,
+}
+
+/// Reads, and takes a descriptor that comes along ([`NONE`] where none does).
+pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, Fd)> {
+    const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
+    const SCM_RIGHTS: (i32, i32) = (1, 1);
+    let mut part = [into.as_mut_ptr() as usize, into.len()];
+    let mut control = Control::default();
+    let mut header = MsgHdr {
+        name: 0,
+        name_length: 0,
+        parts: &raw mut part,
+        part_count: 1,
+        control: &raw mut control,
+        control_length: size_of::<Control>(),
+        flags: 0,
+    };
+    let count = retry(|| call!(RECVMSG, fd, &raw mut header, MSG_CMSG_CLOEXEC))?;
+    let came = header.control_length >= size_of::<Control>() - size_of::<i32>()
+        && (control.level, control.kind) == SCM_RIGHTS;
+    Ok((count, if came { control.fd } else { NONE }))
 }
 
 /// The kernel's `struct pollfd`.

@@ -284,7 +284,7 @@ async fn f90_when_a_shim_is_killed_its_tree_is_ended_whole() {
 async fn the_shim_runs_from_a_file_where_memory_may_not_be_executed() {
     let world = World::new();
     let processes = world.processes();
-    *processes.image.borrow_mut() = super::super::ShimImage::on_disk(world.path()).unwrap();
+    processes.nursery.use_disk();
     let mut run = launch(&processes, "web", 1, shell("exit 6"));
     run.started().await;
     assert_eq!(run.ended().await.code, Some(6));
@@ -303,4 +303,45 @@ async fn f90_a_shim_that_hangs_does_not_hold_up_a_stop_for_ever() {
     assert_eq!(run.next().await, ProcessEvent::ShimLost);
     run.gone().await;
     assert!(!proc_fs::lives(main));
+}
+
+#[actix_rt::test]
+async fn a_spare_shim_waits_for_the_next_start_and_may_be_killed_without_harm() {
+    let world = World::new();
+    let processes = world.processes();
+    let spare = async || {
+        until("a spare shim waits", || {
+            processes.nursery.spare_pid().is_some()
+        })
+        .await;
+        processes.nursery.spare_pid().unwrap()
+    };
+    let mut first = launch(&processes, "web", 1, spec(&["sleep", "1000"]));
+    first.started().await;
+    let waiting = spare().await;
+    let mut second = launch(&processes, "db", 1, spec(&["sleep", "1000"]));
+    second.started().await;
+    assert_eq!(world.record("db").shim_pid, waiting);
+
+    let waiting = spare().await;
+    assert!(proc_fs::signal(identity(waiting), libc::SIGKILL));
+    until("it is dead", || {
+        proc_fs::status(waiting).is_none_or(|status| status.dead)
+    })
+    .await;
+    let mut third = launch(&processes, "cache", 1, spec(&["sleep", "1000"]));
+    third.started().await;
+    assert_ne!(world.record("cache").shim_pid, waiting);
+    until("it is reaped", || proc_fs::status(waiting).is_none()).await;
+
+    let waiting = spare().await;
+    for run in [&mut first, &mut second, &mut third] {
+        run.process.stop();
+        run.ended().await;
+    }
+    drop(processes);
+    until("the last spare one has ended", || {
+        proc_fs::status(waiting).is_none_or(|status| status.dead)
+    })
+    .await;
 }

@@ -182,6 +182,11 @@ async fn cgroups_are_made_for_a_service_and_nothing_of_them_is_left_in_the_end()
         run.ended().await;
     }
     until("the cgroups are gone", || !root.exists()).await;
+
+    std::fs::create_dir_all(root.join("left.1")).unwrap();
+    drop(processes);
+    world.processes();
+    assert!(!root.exists(), "what a killed shim left is removed, too");
 }
 
 #[actix_rt::test]
