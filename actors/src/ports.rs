@@ -191,8 +191,16 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only those of this service.
     pub service: Option<String>,
-    /// At most so many: the newest of them where `after` is not given, else the oldest.
+    /// At most so many: the first ones where `after` or `since` says from where, else the newest.
     pub limit: u32,
+}
+
+impl EventQuery {
+    /// Whether it asks for what follows a point, rather than for the newest.
+    #[must_use]
+    pub fn is_from_a_point(&self) -> bool {
+        self.after.is_some() || self.since.is_some()
+    }
 }
 
 /// A recorded event.

@@ -221,10 +221,10 @@ pub(super) struct EventsArgs {
     /// Only those since: "24h" ago, or a date as 2026-01-02T18:30:00Z
     #[arg(long, value_name = "WHEN", value_parser = since)]
     pub(super) since: Option<Since>,
-    /// At most so many, the newest
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
+    /// At most so many: the newest (by default 100), or with --since the first (by default all)
+    #[arg(short = 'n', long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(super) limit: u32,
+    pub(super) limit: Option<u32>,
     /// Go on with what happens from now on
     #[arg(short, long)]
     pub(super) follow: bool,

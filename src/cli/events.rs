@@ -17,6 +17,12 @@ use super::table::ink;
 /// How often a followed list is asked for more.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// How many are shown where nobody says.
+const NEWEST: u32 = 100;
+
+/// The most that one answer holds.
+const MOST: u32 = 1000;
+
 /// `GET /api/events`: each event as its own text too, for `--json`.
 #[derive(Debug, Deserialize)]
 struct Page {
@@ -27,7 +33,15 @@ struct Page {
 
 /// Carries out `events`.
 pub(super) async fn run(context: &Context, args: &EventsArgs) -> Result<Exit, CliError> {
-    let next = show(context, args, None).await?;
+    let mut next = show(context, args, None).await?;
+    // Everything since a point may be more than one answer holds.
+    while args.since.is_some() && args.limit.is_none() && !args.follow && !context.look.json {
+        let last = next;
+        next = show(context, args, last).await?;
+        if next == last {
+            break;
+        }
+    }
     if args.follow {
         follow(context, args, next).await
     } else {
@@ -92,7 +106,9 @@ async fn show(
 }
 
 fn path(args: &EventsArgs, after: Option<i64>) -> String {
-    let limit = args.limit;
+    let limit = args
+        .limit
+        .unwrap_or(if args.since.is_some() { MOST } else { NEWEST });
     let service = args
         .service
         .as_ref()
@@ -207,7 +223,7 @@ mod tests {
         let args = |since| EventsArgs {
             service: supervisor_core::ServiceName::new("a@1").ok(),
             since,
-            limit: 5,
+            limit: Some(5),
             follow: true,
         };
         let ago = args(Some(Since::Ago(Duration::from_secs(90))));

@@ -1,7 +1,8 @@
 //! `GET /api/events?since=&service=&limit=`: what happened, oldest first.
 //!
 //! `since` is a date (RFC 3339), an age (`24h`), or the `next` of an earlier answer, which is
-//! a whole number: who asks with `next` again and again gets every event once.
+//! a whole number: who asks with `next` again and again gets every event once. Without it the
+//! newest are given.
 
 use std::time::Duration;
 

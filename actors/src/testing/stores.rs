@@ -125,9 +125,10 @@ impl Store for MemoryStore {
             .cloned()
             .collect();
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let from = match query.after {
-            Some(_) => 0,
-            None => rows.len().saturating_sub(limit),
+        let from = if query.is_from_a_point() {
+            0
+        } else {
+            rows.len().saturating_sub(limit)
         };
         Ok(rows.into_iter().skip(from).take(limit).collect())
     }

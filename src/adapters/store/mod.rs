@@ -310,9 +310,10 @@ fn read_events(
     connection: &Connection,
     query: &EventQuery,
 ) -> Result<Vec<EventRow>, rusqlite::Error> {
-    let sql = match query.after {
-        Some(_) => schema::OLDEST_TO_NEWEST,
-        None => schema::NEWEST_TO_OLDEST,
+    let sql = if query.is_from_a_point() {
+        schema::OLDEST_TO_NEWEST
+    } else {
+        schema::NEWEST_TO_OLDEST
     };
     let mut statement = connection.prepare_cached(sql)?;
     let mut found = statement.query(params![
@@ -333,7 +334,7 @@ fn read_events(
             reason: text(row, 6)?,
         });
     }
-    if query.after.is_none() {
+    if !query.is_from_a_point() {
         rows.reverse();
     }
     Ok(rows)

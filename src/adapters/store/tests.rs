@@ -211,6 +211,12 @@ fn events_are_asked_for_by_id_time_service_and_number() {
     assert_eq!(ask(after(10)), "");
     let since = Some(Timestamp(START + 6_000_000));
     assert_eq!(ask(EventQuery { since, ..all(100) }), "6 7 8 9");
+    let some = EventQuery { since, ..all(2) };
+    assert_eq!(
+        ask(some),
+        "6 7",
+        "the first ones, so that paging skips none"
+    );
     let service = Some("odd".to_owned());
     assert_eq!(
         ask(EventQuery {
