@@ -289,7 +289,7 @@ impl Thresholds {
             let rest = at.checked_sub(grace).map_or(0, |rest| rest.as_nanos());
             let one = interval.as_nanos().max(1);
             match u32::try_from(rest / one) {
-                Ok(n @ 1..) if rest % one == 0 => Threshold::Intervals(n),
+                Ok(n @ 1..) if rest.is_multiple_of(one) => Threshold::Intervals(n),
                 Ok(_) | Err(_) => Threshold::Exactly(at),
             }
             .age(new_interval, new_grace)

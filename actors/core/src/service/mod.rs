@@ -171,6 +171,10 @@ impl Service {
 
     /// Its owner's policy.
     #[must_use]
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "what it is judged by now is its own affair"
+    )]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.owned
     }
