@@ -90,7 +90,7 @@ fn wait_pulses_then_hang(world: &World, name: &str) {
     wait(world, name, "was restarted", |service| {
         service["generation"].as_u64() > Some(1)
     });
-    let restarted = format!("service {name} restarted, to: stale");
+    let restarted = format!("service {name} restarted, kind: stale");
     assert!(log(world).contains(&restarted), "{}", log(world));
 }
 
@@ -241,7 +241,7 @@ fn systemd_notify_pulses_its_barrier_is_answered_and_its_silence_is_noticed() {
         service["restarts"].as_u64() > Some(0)
     });
     assert!(
-        log(&world).contains("service unit poked, to: stale"),
+        log(&world).contains("service unit poked"),
         "{}",
         log(&world)
     );

@@ -49,7 +49,12 @@ impl Service {
         let on = self.policy.poke_on;
         let [_, _, critical_count] = self.policy.thresholds.counts;
         if self.memory.stuck {
-            return Some((RestartKind::Stale, "it says that it is stuck".to_owned()));
+            // Whoever said so has said how.
+            let how = match &*self.memory.reason {
+                "" => "it says that it is stuck",
+                how => how,
+            };
+            return Some((RestartKind::Stale, how.to_owned()));
         }
         let standing = self.standing(now);
         if on.stale && standing == Standing::Unready {
