@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::script::{bash, command};
 use crate::common::wait::{wait_until, watch_for};
-use crate::common::{Event, World, alive, process, signal};
+use crate::common::{Event, World, alive, signal};
 
 /// Events of services that say that something was thought or done about them.
 fn judgements(world: &World) -> Vec<Event> {
@@ -305,8 +305,5 @@ fn a_stopped_shim_does_not_stop_the_ageing() {
     world.wait_for("worker", "is healthy in a new life", |service| {
         service.generation > first.generation && service.status == "healthy"
     });
-    assert!(
-        process::stat(shim).is_none() || !alive(shim),
-        "the old shim is gone"
-    );
+    wait_until("the old shim is gone", || (!alive(shim)).then_some(()));
 }
