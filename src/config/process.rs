@@ -105,11 +105,6 @@ impl ProcessKeys {
         self.command.is_present()
     }
 
-    /// Who runs it, where the file says.
-    pub(super) fn user(&self) -> Option<&str> {
-        self.user.as_given().map(|given| given.value.as_str())
-    }
-
     /// How long a stop may take.
     pub(super) fn stop_timeout(&self) -> Duration {
         self.stop_timeout

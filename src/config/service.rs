@@ -105,11 +105,8 @@ pub(super) fn read(
     if let Some(mut table) = entry.value.named_table("services") {
         let mut keys = Keys::read(&mut table);
         let about = About {
-            name: &name,
             ours: keys.process.is_ours(),
             interval: keys.interval.clone().or(defaults.interval),
-            user: keys.process.user(),
-            ready: keys.process.ready.clone().value(),
             data_dir,
             files,
         };

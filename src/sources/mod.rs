@@ -19,8 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_actors::source::Source;
-use supervisor_core::ServiceName;
-use supervisor_core::policy::Ready;
 
 use crate::adapters::file_watch::FileWatch;
 use crate::config::reader::Table;
@@ -32,20 +30,13 @@ pub(crate) type Read = fn(&mut Table<'_>, &About<'_>) -> Option<Arc<dyn Source>>
 /// Every source.
 pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read, notify::read];
 
-/// What a source may want to know of the service that it belongs to.
+/// What sources want to know of the service that they belong to.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "each source asks for what it needs")]
 pub(crate) struct About<'a> {
-    /// Its name.
-    pub(crate) name: &'a ServiceName,
     /// Whether we run its process.
     pub(crate) ours: bool,
     /// How often it promises to pulse, where it or a source of it does.
     pub(crate) interval: Duration,
-    /// The user that runs it, by name or number, where the file says.
-    pub(crate) user: Option<&'a str>,
-    /// What its start waits for, where the file says.
-    pub(crate) ready: Option<Ready>,
     /// Where our own files are.
     pub(crate) data_dir: &'a Path,
     /// Who watches files, one for all.
