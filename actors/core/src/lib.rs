@@ -15,6 +15,7 @@ pub mod policy;
 pub mod service;
 pub mod stall;
 pub mod storm;
+pub mod sync;
 pub mod time;
 pub mod view;
 pub mod wheel;
