@@ -74,6 +74,7 @@ impl Service {
         now: &Now,
         out: &mut Vec<Action>,
     ) {
+        self.learn(generation, now);
         if generation != self.memory.generation {
             return;
         }
@@ -151,6 +152,7 @@ impl Service {
 
     /// [`Event::ShimLost`]. The adapter ends what is left; nothing is told to stop here.
     pub(super) fn shim_lost(&mut self, generation: Generation, now: &Now, out: &mut Vec<Action>) {
+        self.learn(generation, now);
         if generation != self.memory.generation {
             return;
         }
@@ -177,6 +179,40 @@ impl Service {
             | State::Exited { .. }
             | State::External { .. } => {}
         }
+    }
+
+    /// A life that the memory knows nothing of: we died before the news of its start was
+    /// recorded, and now hear of its end. Without this its number would be given away again, and
+    /// how it ended would be nobody's. A restart that the memory had planned was this one.
+    fn learn(&mut self, generation: Generation, now: &Now) {
+        if generation <= self.memory.generation {
+            return;
+        }
+        match self.memory.state {
+            State::External { .. } => return,
+            // Nobody wants it to run, however it ended.
+            State::Stopped { .. } => {}
+            State::New
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => {
+                self.new_chance(now);
+                self.memory.ladder = Ladder::Calm;
+                self.memory.began = None;
+                self.memory.state = State::Resumed {
+                    heard: false,
+                    ready: true,
+                    plan: None,
+                };
+            }
+        }
+        self.memory.generation = generation;
     }
 
     fn lose_shim(

@@ -172,6 +172,51 @@ fn a_living_process_that_the_memory_knows_nothing_of_is_adopted() {
 }
 
 #[test]
+fn a_life_whose_start_was_not_remembered_is_counted_when_its_end_is_found() {
+    let found = |generation| Event::Exited {
+        generation: Generation(generation),
+        exit: crate::event::Exit {
+            code: Some(3),
+            signal: None,
+            oom: false,
+            at: crate::Timestamp(0),
+        },
+        left: false,
+    };
+    // Killed while it was alive, in backoff, and before anything was remembered.
+    let mut alive = Bench::up(policy());
+    alive.reload(Duration::from_secs(1));
+    let mut backing_off = Bench::up(policy());
+    assert_eq!(backing_off.exit(1), [start(2)]);
+    backing_off.started();
+    assert_eq!(backing_off.exit(1), []);
+    assert_eq!(backing_off.state(), "backoff");
+    backing_off.reload(Duration::from_secs(1));
+    for (mut bench, lost) in [(alive, 2), (backing_off, 3), (Bench::new(policy()), 1)] {
+        bench.told.clear();
+        let mut done = bench.on(found(lost));
+        assert!(bench.kinds()[0].starts_with("exited "));
+        done.extend(bench.on(Event::Begin));
+        done.extend(bench.seconds(5));
+        assert_eq!(
+            done,
+            [start(lost + 1)],
+            "its number is not given away again"
+        );
+    }
+
+    let mut stopped = Bench::up(policy());
+    stopped.stop();
+    stopped.killed(15);
+    stopped.reload(Duration::from_secs(1));
+    assert_eq!(stopped.on(found(2)), []);
+    assert_eq!(
+        (stopped.state(), stopped.generation()),
+        ("stopped", Generation(2))
+    );
+}
+
+#[test]
 fn one_that_should_be_stopped_is_stopped_when_it_is_found_alive() {
     let mut bench = Bench::up(policy());
     bench.stop();
