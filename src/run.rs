@@ -22,6 +22,7 @@ use crate::adapters::child_token::child_token;
 use crate::adapters::clock::RealClock;
 use crate::adapters::data_dir::{DataDirError, DataDirLock, lock_data_dir};
 use crate::adapters::deacon_file::RealDeaconFile;
+use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::dice::RealDice;
 use crate::adapters::errands::{self, RealErrands};
 use crate::adapters::logging::{self, LogGuard};
@@ -153,7 +154,8 @@ async fn serve(
     info!(log, "supervisor starts";
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
-    let processes = Rc::new(ShimProcesses::new(data_dir, url)?);
+    let limit = GivenLimit::raise();
+    let processes = Rc::new(ShimProcesses::new(data_dir, url, limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let universe = Universe::start(Setup {
         specs: settings.services,
@@ -164,6 +166,7 @@ async fn serve(
             errands: Rc::new(RealErrands::new(
                 own.token_env.into_iter().collect(),
                 errands::Patience::default(),
+                limit,
             )),
             marks: Rc::new(FileMarks::new(data_dir.path(), log.clone())),
             store: Box::new(SqliteStore::new(

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use supervisor_actors::ports::Errands;
 use supervisor_actors::spec::Nudge;
 
+use crate::adapters::descriptors::GivenLimit;
+
 /// How long commands and calls may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -48,20 +50,27 @@ pub(crate) struct RealErrands {
     /// Variables of our environment that commands do not get.
     hidden: Vec<String>,
     patience: Patience,
+    descriptors: GivenLimit,
 }
 
 impl RealErrands {
-    /// Errands whose commands get our environment less these variables, our secrets.
-    pub(crate) fn new(hidden: Vec<String>, patience: Patience) -> Self {
-        Self { hidden, patience }
+    /// Errands whose commands get our environment less these variables, our secrets, and this
+    /// limit of descriptors.
+    pub(crate) fn new(hidden: Vec<String>, patience: Patience, descriptors: GivenLimit) -> Self {
+        Self {
+            hidden,
+            patience,
+            descriptors,
+        }
     }
 
     /// Runs one command after the other, until one fails.
     fn run_all(&self, commands: Vec<Vec<String>>) -> LocalBoxFuture<'static, Result<(), String>> {
         let (hidden, patience) = (self.hidden.clone(), self.patience.command);
+        let descriptors = self.descriptors;
         Box::pin(async move {
             for command in commands {
-                run(&command, &hidden, patience).await?;
+                run(&command, &hidden, descriptors, patience).await?;
             }
             Ok(())
         })
@@ -99,7 +108,12 @@ fn tmux_commands(session: &str, text: &str) -> Vec<Vec<String>> {
 
 /// Runs a command to its end, alone in a process group so that it can be killed whole. Should
 /// the caller lose interest, it runs on: half a restart is worse than a whole one.
-async fn run(command: &[String], hidden: &[String], patience: Duration) -> Result<(), String> {
+async fn run(
+    command: &[String],
+    hidden: &[String],
+    descriptors: GivenLimit,
+    patience: Duration,
+) -> Result<(), String> {
     let Some((program, arguments)) = command.split_first() else {
         return Err("the command is empty".to_owned());
     };
@@ -122,6 +136,9 @@ async fn run(command: &[String], hidden: &[String], patience: Duration) -> Resul
         .map_err(|error| format!("{program} could not be started: {error}"))?;
     // Dropped, so that nothing of us holds the output open.
     drop(builder);
+    if let Some(pid) = child.id() {
+        descriptors.give_to(pid);
+    }
     match timeout(patience, child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{program} {}{}", ended(status), output.tail())),
@@ -245,7 +262,11 @@ mod tests {
     };
 
     fn errands() -> RealErrands {
-        RealErrands::new(vec!["SECRET_OF_OURS".to_owned()], Patience::default())
+        with("SECRET_OF_OURS", Patience::default())
+    }
+
+    fn with(hidden: &str, patience: Patience) -> RealErrands {
+        RealErrands::new(vec![hidden.to_owned()], patience, GivenLimit::raise())
     }
 
     fn shell(script: &str) -> Vec<String> {
@@ -308,9 +329,7 @@ mod tests {
             command: Duration::from_secs(2),
             ..SHORT
         };
-        let error = RealErrands::new(Vec::new(), patient)
-            .run(&shell(&script))
-            .await;
+        let error = with("NONE", patient).run(&shell(&script)).await;
         assert_eq!(
             error,
             Err("sh did not end within 2s and was killed: waiting".to_owned())
@@ -375,7 +394,7 @@ mod tests {
     async fn a_command_gets_our_environment_but_no_secrets() {
         // nextest and cargo set this one; a test must not change the environment itself.
         let visible = std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo");
-        let hiding = RealErrands::new(vec!["CARGO_MANIFEST_DIR".to_owned()], Patience::default());
+        let hiding = with("CARGO_MANIFEST_DIR", Patience::default());
         let script = "echo \"[$CARGO_MANIFEST_DIR]\"; exit 1";
         let error = errands().run(&shell(script)).await.expect_err("1");
         assert!(error.ends_with(&format!("[{visible}]")), "{error}");
@@ -436,7 +455,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let nudge = Nudge::Http("GET".to_owned(), url.clone());
         // Accepted by the kernel, never answered.
-        let error = RealErrands::new(Vec::new(), SHORT).nudge(&nudge).await;
+        let error = with("NONE", SHORT).nudge(&nudge).await;
         let error = error.expect_err("silence");
         assert!(
             error.contains("imeout") || error.contains("within 300ms"),

@@ -5,6 +5,7 @@ pub(crate) mod child_token;
 pub(crate) mod clock;
 pub(crate) mod data_dir;
 pub(crate) mod deacon_file;
+pub(crate) mod descriptors;
 pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;

@@ -521,3 +521,27 @@ fn as_root_a_child_can_be_another_user_and_cannot_come_back() {
     assert_eq!(field("NoNewPrivs:"), "1");
     assert_eq!(field("CapEff:"), "0000000000000000");
 }
+
+#[test]
+fn the_limit_of_descriptors_bounds_the_services_and_not_how_many_there_may_be() {
+    let sleeper = command(&["sleep", "1000"]);
+    let mut plan = World::plan()
+        .prefix(&["prlimit", "--nofile=64:4096"])
+        .service("asks", &sh("ulimit -n >limit\nexec sleep 1000"));
+    for number in 0..50 {
+        plan = plan.service(&format!("sleeper{number}"), &sleeper);
+    }
+    let world = plan.start();
+    wait_until("all run", || {
+        let services = world.services();
+        let ours = services
+            .iter()
+            .filter(|service| !service.name.starts_with("internal."));
+        ours.clone()
+            .all(|service| service.state == "running")
+            .then_some(())
+    });
+    wait_until("it has asked", || {
+        (world.read("limit") == "64\n").then_some(())
+    });
+}

@@ -19,6 +19,8 @@ use super::records::{ExitRecord, GenerationDir, StartRecord};
 
 /// How long a shim that holds its lock may be silent before it is taken for hung and ended.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long until it is continued, should somebody have stopped it.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
 /// Between two looks.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -66,7 +68,7 @@ pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
         if !dir.is_locked() {
             return without_shim(dir, boot_id);
         }
-        match connect(dir).await {
+        match connect(dir, boot_id).await {
             Ok(found) => return found,
             Err(Silent::SoFar) => {}
             Err(Silent::ForLong) => waited += PATIENCE,
@@ -101,8 +103,9 @@ fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
 }
 
 /// Connects and waits for `hello`.
-async fn connect(dir: &GenerationDir) -> Result<Found, Silent> {
+async fn connect(dir: &GenerationDir, boot_id: &str) -> Result<Found, Silent> {
     let stream = open_socket(dir).await.map_err(|_| Silent::SoFar)?;
+    let mut continued = false;
     let mut buffer = Vec::new();
     loop {
         while let Ok(Some((payload, used))) = protocol::first_frame(&buffer) {
@@ -132,7 +135,11 @@ async fn connect(dir: &GenerationDir) -> Result<Found, Silent> {
         tokio::select! {
             biased;
             ready = stream.readable() => ready.map_err(|_| Silent::SoFar)?,
-            () = tokio::time::sleep(PATIENCE) => return Err(Silent::ForLong),
+            () = tokio::time::sleep(SUSPICIOUS), if !continued => {
+                dir.signal_shim(boot_id, libc::SIGCONT);
+                continued = true;
+            }
+            () = tokio::time::sleep(PATIENCE), if continued => return Err(Silent::ForLong),
         }
         read_available(&stream, &mut buffer).map_err(|_| Silent::SoFar)?;
     }

@@ -20,8 +20,9 @@ use supervisor_shim::protocol::{self, Frame, Stage, key, kind};
 use super::adopt::{Found, inspect};
 use super::failure;
 use super::lost::{self, Orphans};
-use super::proc_fs::Identity;
+use super::proc_fs::{self, Identity};
 use super::records::GenerationDir;
+use super::vigil::{Silence, Vigil};
 
 /// What the holder of a process and the task that tends it share.
 #[derive(Default)]
@@ -50,8 +51,13 @@ pub(super) struct Life {
     pub(super) started: bool,
     pub(super) exit: Option<Exit>,
     pub(super) over: bool,
+    /// Sees its main process end although its shim may not say so.
+    pub(super) vigil: Vigil,
 }
 
+/// How long a shim that was asked to stop its service may be silent before it is continued:
+/// somebody may have stopped it, and one that is well is not harmed.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
 /// How long beyond the stop timeout a stopping shim may be silent: it says every second who
 /// blocks it. After that it is taken for hung, and its service taken from it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -218,10 +224,12 @@ async fn converse(
     buffer: &mut Vec<u8>,
 ) -> End {
     let mut heard = (shared.stops(), Instant::now());
+    let mut continued = false;
     loop {
         if life.hear_all(buffer, shared).is_err() {
             return End::Broken;
         }
+        life.keep_vigil();
         if shared.is_abandoned() {
             return End::Abandoned;
         }
@@ -233,8 +241,13 @@ async fn converse(
         // A stop begins a new wait.
         if heard.0 != shared.stops() {
             heard = (shared.stops(), Instant::now());
+            continued = false;
         }
-        let silent_at = heard.1 + life.process.stop_timeout + SILENCE;
+        let silent_at = if continued {
+            heard.1 + life.process.stop_timeout + SILENCE
+        } else {
+            heard.1 + SUSPICIOUS
+        };
         // All may be dropped at any time: a readiness and a permit are found again. The timer
         // comes last: if we were stopped ourselves, what was said meanwhile counts.
         tokio::select! {
@@ -247,9 +260,19 @@ async fn converse(
                 heard.1 = Instant::now();
             }
             () = sleep_until(silent_at), if shared.stops() > 0 => {
-                life.dir.end_hung_shim(&life.orphans.boot_id);
-                heard.1 = Instant::now();
+                if continued {
+                    life.signal_shim(libc::SIGKILL);
+                    heard.1 = Instant::now();
+                } else {
+                    life.signal_shim(libc::SIGCONT);
+                    continued = true;
+                }
             }
+            silence = life.vigil.next() => match silence {
+                Silence::Short => {}
+                Silence::Suspicious => life.signal_shim(libc::SIGCONT),
+                Silence::Hung => life.signal_shim(libc::SIGKILL),
+            },
         }
         shared.flush();
         if read_available(stream, buffer).is_err() {
@@ -347,6 +370,29 @@ impl Life {
             }
             // A newer shim may say more than we know.
             _ => {}
+        }
+    }
+
+    /// Watches its main process for as long as its end has not been told.
+    fn keep_vigil(&mut self) {
+        if !self.started || self.over || self.exit.is_some() {
+            self.vigil = Vigil::Blind;
+        } else if let Some(main) = self.orphans.main
+            && !self.vigil.is_kept()
+        {
+            self.vigil = Vigil::over(main);
+        }
+    }
+
+    /// Signals exactly the shim, whether or not a full disk kept it from its record.
+    fn signal_shim(&self, signal: i32) {
+        if self.dir.signal_shim(&self.orphans.boot_id, signal) {
+            return;
+        }
+        let ourselves = i32::try_from(std::process::id()).unwrap_or_default();
+        let child = proc_fs::status(self.shim_pid).filter(|shim| shim.parent == ourselves);
+        if let Some(shim) = child {
+            proc_fs::signal(shim.id, signal);
         }
     }
 

@@ -3,7 +3,8 @@
 //! A start: resolve users and environment ([`environment`]), make the generation's directory
 //! and take its lock ([`records`]), and send both to a shim, which was mostly spawned ahead of
 //! time ([`spare`]) from its memfd ([`image`]). From then on a small task turns what it reports
-//! into events ([`link`]).
+//! into events ([`link`]), and sees the main process end should the shim not say so
+//! ([`vigil`]).
 //!
 //! The spawn uses nothing but redirections, so that std takes posix_spawn: `pre_exec`, `uid`
 //! or a working directory would make it fork, which costs with our size.
@@ -24,6 +25,7 @@ mod spare;
 mod strays;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -47,8 +49,10 @@ use self::link::{Life, Shared};
 use self::lost::Orphans;
 use self::records::GenerationDir;
 use self::spare::{Nursery, Sent};
+use self::vigil::Vigil;
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
+use crate::adapters::descriptors::GivenLimit;
 
 pub(crate) use self::proc_fs::{age_of_process, boot_id};
 
@@ -87,15 +91,25 @@ pub(crate) enum ProcessesError {
 }
 
 impl ShimProcesses {
-    /// Processes of this data directory; `url` is what their SUPERVISOR_URL says.
+    /// Processes of this data directory; `url` is what their SUPERVISOR_URL says,
+    /// `descriptors` the limit that they get.
     ///
     /// # Errors
     /// Where the data directory cannot be written or `/proc` is not there.
-    pub(crate) fn new(data_dir: &DataDirLock, url: String) -> Result<Self, ProcessesError> {
-        Self::at(data_dir.path(), data_dir.key().clone(), url)
+    pub(crate) fn new(
+        data_dir: &DataDirLock,
+        url: String,
+        descriptors: GivenLimit,
+    ) -> Result<Self, ProcessesError> {
+        Self::at(data_dir.path(), data_dir.key().clone(), url, descriptors)
     }
 
-    fn at(data_dir: &Path, key: ChildKey, url: String) -> Result<Self, ProcessesError> {
+    fn at(
+        data_dir: &Path,
+        key: ChildKey,
+        url: String,
+        descriptors: GivenLimit,
+    ) -> Result<Self, ProcessesError> {
         let directory = |name: &str| {
             let path = data_dir.join(name);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
@@ -111,7 +125,7 @@ impl ShimProcesses {
             key,
             boot_id: boot_id().map_err(ProcessesError::BootId)?,
             cgroups: cgroup::root(data_dir),
-            nursery: Nursery::new(data_dir).map_err(ProcessesError::Image)?,
+            nursery: Nursery::new(data_dir, descriptors).map_err(ProcessesError::Image)?,
         })
     }
 
@@ -178,6 +192,7 @@ impl ShimProcesses {
             started: true,
             exit: None,
             over: false,
+            vigil: Vigil::default(),
             dir,
         };
         match inspect(&life.dir, &self.boot_id).await {
@@ -277,6 +292,7 @@ impl Processes for ShimProcesses {
                     started: false,
                     exit: None,
                     over: false,
+                    vigil: Vigil::default(),
                 };
                 actix_rt::spawn(link::tend(shared, life, sent.stream, Vec::new()));
             }

@@ -154,12 +154,16 @@ impl GenerationDir {
     }
 
     /// A shim that lives but neither speaks nor ends cannot be asked; its service is taken from
-    /// it. Killed only if it is exactly the one on record.
+    /// it.
     pub(super) fn end_hung_shim(&self, boot_id: &str) {
+        self.signal_shim(boot_id, libc::SIGKILL);
+    }
+
+    /// Signals the shim, only if it is exactly the one on record; `false` where none is.
+    pub(super) fn signal_shim(&self, boot_id: &str, signal: i32) -> bool {
         let record = self.start_record();
-        if let Some(record) = record.filter(|record| record.boot_id == boot_id) {
-            proc_fs::signal(record.shim(), libc::SIGKILL);
-        }
+        let record = record.filter(|record| record.boot_id == boot_id);
+        record.is_some_and(|record| proc_fs::signal(record.shim(), signal))
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> Option<T> {

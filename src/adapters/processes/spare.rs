@@ -24,6 +24,7 @@ use supervisor_core::ServiceName;
 
 use super::image::ShimImage;
 use super::link;
+use crate::adapters::descriptors::GivenLimit;
 
 /// How long after the last start a new spare is made: starts have the machine first.
 const CALM: Duration = Duration::from_millis(100);
@@ -35,6 +36,7 @@ pub(super) struct Nursery(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     data_dir: PathBuf,
+    descriptors: GivenLimit,
     image: RefCell<ShimImage>,
     spare: RefCell<Option<Shim>>,
     /// How many starts there have been.
@@ -59,9 +61,10 @@ pub(super) struct Sent {
 }
 
 impl Nursery {
-    pub(super) fn new(data_dir: &Path) -> io::Result<Self> {
+    pub(super) fn new(data_dir: &Path, descriptors: GivenLimit) -> io::Result<Self> {
         Ok(Self(Rc::new(Inner {
             data_dir: data_dir.to_owned(),
+            descriptors,
             image: RefCell::new(ShimImage::new(data_dir)?),
             spare: RefCell::new(None),
             starts: Cell::new(0),
@@ -124,11 +127,11 @@ async fn renew(inner: Weak<Inner>) {
 
 impl Inner {
     fn spawn(&self) -> io::Result<Shim> {
-        let first = spawn(&self.image.borrow());
+        let first = spawn(&self.image.borrow(), self.descriptors);
         match first {
             Err(error) if is_refused(&error) && self.image.borrow().is_memory() => {
                 let on_disk = ShimImage::on_disk(&self.data_dir)?;
-                let shim = spawn(&on_disk)?;
+                let shim = spawn(&on_disk, self.descriptors)?;
                 *self.image.borrow_mut() = on_disk;
                 Ok(shim)
             }
@@ -145,7 +148,7 @@ fn is_refused(error: &io::Error) -> bool {
     )
 }
 
-fn spawn(image: &ShimImage) -> io::Result<Shim> {
+fn spawn(image: &ShimImage, descriptors: GivenLimit) -> io::Result<Shim> {
     let (socket, theirs) = StdStream::pair()?;
     socket.set_nonblocking(true)?;
     // It writes its service's name over this: the room must be there.
@@ -159,6 +162,8 @@ fn spawn(image: &ShimImage) -> io::Result<Shim> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    // It waits for its specification, so its service never sees another one.
+    descriptors.give_to(child.id());
     let pid = i32::try_from(child.id()).unwrap_or_default();
     Ok(Shim { socket, pid })
 }

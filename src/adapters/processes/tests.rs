@@ -24,6 +24,7 @@ use super::proc_fs::{self, Identity};
 use super::records::{GenerationDir, StartRecord};
 use super::{Adoption, ShimProcesses};
 use crate::adapters::child_token::ChildKey;
+use crate::adapters::descriptors::GivenLimit;
 
 /// Beyond any wait of a machine under load; nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +64,8 @@ impl World {
     /// What one life of the supervisor sees of it.
     fn processes(&self) -> ShimProcesses {
         let url = "http://127.0.0.1:5001".to_owned();
-        ShimProcesses::at(self.path(), self.key.clone(), url).unwrap()
+        let descriptors = GivenLimit::raise();
+        ShimProcesses::at(self.path(), self.key.clone(), url, descriptors).unwrap()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -201,6 +203,17 @@ impl Drop for Stranger {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Held as by a debugger, until it is killed: neither SIGCONT nor anything but SIGKILL moves it.
+fn hold(pid: i32) {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: attaches to a process of this test; no memory is touched.
+    unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid, none, none) };
+    let mut status = 0;
+    // SAFETY: a valid pointer to a local. The stop is taken, so that nobody else waits for it.
+    let stopped = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+    assert!(stopped == pid && libc::WIFSTOPPED(status), "not held");
 }
 
 fn service(name: &str) -> ServiceName {

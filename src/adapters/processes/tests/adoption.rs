@@ -78,6 +78,20 @@ async fn an_adopted_process_is_stopped_like_any_other() {
 }
 
 #[actix_rt::test]
+async fn f90_a_shim_that_was_stopped_is_continued_to_be_adopted() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let pid = start_and_die(&world, "web", &process).await;
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    let processes = world.processes();
+    let (found, _) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::Living { pid: found, .. }) = found else {
+        panic!("not found alive");
+    };
+    assert_eq!(found, pid);
+}
+
+#[actix_rt::test]
 async fn an_exit_that_happened_meanwhile_is_learnt_with_its_code() {
     let world = World::new();
     let process = in_world(&world, "while [ ! -e end ]; do sleep 0.01; done; exit 42");

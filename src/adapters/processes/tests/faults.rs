@@ -298,11 +298,49 @@ async fn f90_a_shim_that_hangs_does_not_hold_up_a_stop_for_ever() {
     process.stop_timeout = Duration::from_millis(100);
     let mut run = launch(&processes, "web", 1, process);
     let main = identity(run.started().await);
-    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    hold(world.record("web").shim_pid);
     run.process.stop();
     assert_eq!(run.next().await, ProcessEvent::ShimLost);
     run.gone().await;
     assert!(!proc_fs::lives(main));
+}
+
+#[actix_rt::test]
+async fn f90_a_shim_that_was_stopped_is_continued_when_its_service_is_to_stop() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut run = launch(&processes, "web", 1, spec(&["sleep", "1000"]));
+    run.started().await;
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    run.process.stop();
+    assert_eq!(run.ended().await.signal, Some(libc::SIGTERM));
+}
+
+#[actix_rt::test]
+async fn f90_a_shim_that_was_stopped_does_not_hide_the_end_of_its_service() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut run = launch(&processes, "web", 1, spec(&["sleep", "1000"]));
+    let main = identity(run.started().await);
+    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    assert!(proc_fs::signal(main, libc::SIGUSR1));
+    assert_eq!(run.ended().await.signal, Some(libc::SIGUSR1));
+}
+
+#[actix_rt::test]
+async fn f90_a_shim_that_hangs_does_not_hide_the_end_of_its_service() {
+    let world = World::new();
+    let processes = world.processes();
+    let mut run = launch(&processes, "web", 1, spec(&["sleep", "1000"]));
+    let main = identity(run.started().await);
+    let shim = world.record("web").shim();
+    hold(shim.pid);
+    // As on a disk that was full when it began.
+    fs::remove_file(world.generation("web", 1).path.join("start.json")).unwrap();
+    assert!(proc_fs::signal(main, libc::SIGKILL));
+    assert_eq!(run.next().await, ProcessEvent::ShimLost);
+    run.gone().await;
+    assert!(!proc_fs::lives(shim));
 }
 
 #[actix_rt::test]

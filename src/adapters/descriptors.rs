@@ -1,0 +1,68 @@
+//! How many descriptors we may have open, and how many those whom we start.
+//!
+//! A service that we run takes two of ours and a client one, so the usual limit of 1,024 would
+//! end at a few hundred services. Whom we start gets the limit that we were given: programs
+//! that use `select` fail with descriptors beyond 1,023.
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+
+/// The limit that we were started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GivenLimit(Rlimit);
+
+impl GivenLimit {
+    /// Raises our own as far as we may. Where the kernel refuses it stays as it is.
+    pub(crate) fn raise() -> Self {
+        let given = getrlimit(Resource::Nofile);
+        if given.current != given.maximum {
+            let raised = Rlimit {
+                current: given.maximum,
+                ..given
+            };
+            let _kept = setrlimit(Resource::Nofile, raised);
+        }
+        Self(given)
+    }
+
+    /// Gives it to a process that we have just started and that is still ours to wait for. Not
+    /// done by the process itself: that would cost a fork with our size.
+    pub(crate) fn give_to(self, pid: u32) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        if pid.is_some() && getrlimit(Resource::Nofile) != self.0 {
+            // One that has ended already needs none.
+            let _ended = prlimit(pid, Resource::Nofile, self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_we_start_gets_the_limit_that_we_were_given() {
+        let given = getrlimit(Resource::Nofile);
+        let less = GivenLimit(Rlimit {
+            current: given.current.map(|most| most - 1),
+            ..given
+        });
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        less.give_to(child.id());
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        let current = line.split_whitespace().nth(3).unwrap();
+        assert_eq!(
+            current.parse().ok(),
+            less.0.current,
+            "the soft limit: {line}"
+        );
+    }
+}
