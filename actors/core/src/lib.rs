@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or throws dice: time, randomness and facts come in
 //! as arguments, decisions go out as data. The actors carry them out.
 
+pub mod alert;
 pub mod backoff;
 pub mod deacon;
 pub mod dependency;

@@ -1,0 +1,907 @@
+//! The desk at which all alerts are kept.
+//!
+//! Facts come in as they are now, not as what changed: after a restart they are simply told
+//! again, and whoever was told of an incident before is not told again. Each alert has one
+//! deadline; a call costs what it touches, a tick what is due.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::silence::{Pattern, Silence, SilenceId};
+use super::{
+    Acknowledgement, Action, Alert, AlertId, Clock, Hold, Notice, NoticeKind, Phase, Policy,
+    SinkName, Subject,
+};
+use crate::event::Moment;
+use crate::level::Level;
+use crate::name::ServiceName;
+use crate::storm;
+use crate::time::{Time, Timestamp};
+
+/// The levels that an alert can have, the mildest first.
+const BAD: [Level; 3] = [Level::Warning, Level::Degraded, Level::Critical];
+/// How many names a sentence lists.
+const SOME: usize = 5;
+/// How old what a storm's alert says of its members may be.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How a service is now, as far as alerts care.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// Which service.
+    pub service: ServiceName,
+    /// Its level.
+    pub level: Level,
+    /// Why, in a plain sentence.
+    pub reason: String,
+    /// Why nobody is to be told of it now: a pause, a dependency, misses that alert nobody.
+    pub hold: Option<Hold>,
+    /// Its labels.
+    pub tags: Arc<[String]>,
+}
+
+/// Why somebody's wish about an alert or a silence cannot be granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is none of that number that is open.
+    #[error("there is no open alert {0}")]
+    NoAlert(AlertId),
+    /// There is none of that number.
+    #[error("there is no silence {0}")]
+    NoSilence(SilenceId),
+}
+
+/// All open alerts and silences.
+#[derive(Debug)]
+pub struct Desk {
+    pub(super) policy: Arc<Policy>,
+    pub(super) open: BTreeMap<AlertId, Open>,
+    by_subject: HashMap<Subject, AlertId>,
+    due: BTreeSet<(Time, AlertId)>,
+    pub(super) silences: BTreeMap<SilenceId, Silence>,
+    next_alert: AlertId,
+    next_silence: SilenceId,
+    /// How many services are watched: what "most of them" is measured by.
+    watched: usize,
+    /// When the storm's list is to be made anew: not for each of thousands of members.
+    storm_refresh: Time,
+    touched: BTreeSet<AlertId>,
+}
+
+/// An open alert and what is known of its subject.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) alert: Alert,
+    /// What the last fact says of a hold.
+    hold: Option<Hold>,
+    tags: Arc<[String]>,
+    /// Whether its subject was heard of since we began: before that nobody is told anything.
+    seen: bool,
+    due: Time,
+}
+
+impl Desk {
+    /// A desk with what an earlier one left open. `last` are the highest numbers ever given
+    /// away.
+    #[must_use]
+    pub fn new(
+        policy: Arc<Policy>,
+        alerts: Vec<Alert>,
+        silences: Vec<Silence>,
+        last: (AlertId, SilenceId),
+    ) -> Self {
+        let highest = alerts.iter().map(|alert| alert.id).max();
+        let silenced = silences.iter().map(|silence| silence.id).max();
+        let mut desk = Self {
+            policy,
+            open: BTreeMap::new(),
+            by_subject: HashMap::new(),
+            due: BTreeSet::new(),
+            silences: silences.into_iter().map(|one| (one.id, one)).collect(),
+            next_alert: AlertId(last.0.max(highest.unwrap_or_default()).0 + 1),
+            next_silence: SilenceId(last.1.max(silenced.unwrap_or_default()).0 + 1),
+            watched: 0,
+            storm_refresh: Time::NEVER,
+            touched: BTreeSet::new(),
+        };
+        for alert in alerts {
+            let seen = !matches!(alert.subject, Subject::Service(_));
+            desk.put(alert, seen, None, Arc::default());
+        }
+        let all: Vec<_> = desk.open.keys().copied().collect();
+        for id in all {
+            desk.schedule(id);
+        }
+        desk
+    }
+
+    /// From now on these rules hold. What was told stays told.
+    pub fn set_policy(&mut self, policy: Arc<Policy>, at: Moment) -> Vec<Action> {
+        self.policy = policy;
+        let mut out = Vec::new();
+        let all: Vec<_> = self.open.keys().copied().collect();
+        for id in all {
+            self.look(id, at, &mut out);
+        }
+        self.finish(out)
+    }
+
+    /// How many services are watched, internal ones left out.
+    pub fn set_watched(&mut self, watched: usize) {
+        self.watched = watched;
+    }
+
+    /// The open alerts, the oldest first.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.open.values().map(|open| &open.alert)
+    }
+
+    /// The silences that hold.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.values()
+    }
+
+    /// When [`Desk::tick`] is to be called next; [`Time::NEVER`] if nothing is due.
+    #[must_use]
+    pub fn next(&self) -> Time {
+        let alerts = self.due.first().map_or(Time::NEVER, |(at, _)| *at);
+        let silences = self.silences.values().map(|silence| silence.ends).min();
+        alerts
+            .min(silences.unwrap_or(Time::NEVER))
+            .min(self.storm_refresh)
+    }
+
+    // === what happens ===
+
+    /// How a service is now.
+    pub fn fact(&mut self, fact: Fact, at: Moment) -> Vec<Action> {
+        let mut out = Vec::new();
+        let bad = fact.level >= Level::Warning;
+        let subject = Subject::Service(fact.service);
+        let id = match self.by_subject.get(&subject) {
+            Some(&id) => id,
+            None if bad => self.begin(subject, fact.level, at, &mut out),
+            None => return out,
+        };
+        if let Some(open) = self.open.get_mut(&id) {
+            open.seen = true;
+            open.hold = fact.hold;
+            open.tags = fact.tags;
+            // A pause ends no incident: what it was is seen when the pause is over.
+            let paused = matches!(open.hold, Some(Hold::Paused { .. }));
+            if bad || !paused {
+                open.alert.becomes(fact.level, fact.reason, at);
+            }
+            self.touched.insert(id);
+        }
+        self.again_if_worse(id, &mut out);
+        self.look(id, at, &mut out);
+        self.refresh_storm_of(id, at, &mut out);
+        self.finish(out)
+    }
+
+    /// That service is no longer watched.
+    pub fn forget(&mut self, service: &ServiceName, at: Moment) -> Vec<Action> {
+        let mut out = Vec::new();
+        if let Some(&id) = self.by_subject.get(&Subject::Service(service.clone())) {
+            self.resolve(id, "no longer watched", at, &mut out);
+        }
+        self.finish(out)
+    }
+
+    /// Its service was poked: told with the reason.
+    pub fn poked(&mut self, service: &ServiceName, at: Timestamp) {
+        if let Some(alert) = self.of_service(service) {
+            alert.poked = Some(at);
+        }
+    }
+
+    /// Its service was restarted: told with the reason.
+    pub fn restarted(&mut self, service: &ServiceName) {
+        if let Some(alert) = self.of_service(service) {
+            alert.restarts = alert.restarts.saturating_add(1);
+        }
+    }
+
+    /// Something is wrong with ourselves, or was: told at once. What does not last is over by
+    /// itself after `group_wait`.
+    pub fn own(
+        &mut self,
+        what: &str,
+        level: Level,
+        reason: String,
+        lasts: bool,
+        at: Moment,
+    ) -> Vec<Action> {
+        let subject = Subject::Own(what.to_owned());
+        self.raise(subject, level, reason, lasts, at)
+    }
+
+    /// That is over.
+    pub fn own_over(&mut self, what: &str, at: Moment) -> Vec<Action> {
+        self.calm(&Subject::Own(what.to_owned()), at)
+    }
+
+    /// A sink has taken nothing for long: told by the others.
+    pub fn sink_fails(&mut self, sink: &SinkName, reason: String, at: Moment) -> Vec<Action> {
+        self.raise(
+            Subject::Sink(sink.clone()),
+            Level::Critical,
+            reason,
+            true,
+            at,
+        )
+    }
+
+    /// It takes again.
+    pub fn sink_works(&mut self, sink: &SinkName, at: Moment) -> Vec<Action> {
+        self.calm(&Subject::Sink(sink.clone()), at)
+    }
+
+    /// Somebody takes an alert: no repeats, no further steps, unless it gets worse.
+    ///
+    /// # Errors
+    /// If no alert of that number is open.
+    pub fn acknowledge(
+        &mut self,
+        id: AlertId,
+        who: String,
+        note: String,
+        at: Moment,
+    ) -> Result<Vec<Action>, Refused> {
+        let open = self.open.get_mut(&id).ok_or(Refused::NoAlert(id))?;
+        let alert = &mut open.alert;
+        let mut out = Vec::new();
+        let reason = match (who.as_str(), note.as_str()) {
+            (who, "") => format!("taken by {who}"),
+            (who, note) => format!("taken by {who}: {note}"),
+        };
+        alert.acknowledged = Some(Acknowledgement {
+            who,
+            note,
+            at: at.wall,
+            level: alert.level,
+        });
+        alert.turn(Phase::Acknowledged, reason, &mut out);
+        self.touched.insert(id);
+        let told = alert.told.clone();
+        self.send(id, NoticeKind::Acknowledged, told, at, &mut out);
+        self.schedule(id);
+        Ok(self.finish(out))
+    }
+
+    /// Alerts of these services tell nobody for so long.
+    pub fn silence(
+        &mut self,
+        services: Pattern,
+        tag: Option<String>,
+        lasting: Duration,
+        (by, note): (String, String),
+        at: Moment,
+    ) -> (Silence, Vec<Action>) {
+        let id = self.next_silence;
+        self.next_silence.0 += 1;
+        let micros = i64::try_from(lasting.as_micros()).unwrap_or(i64::MAX);
+        let silence = Silence {
+            id,
+            services,
+            tag,
+            until: Timestamp(at.wall.0.saturating_add(micros)),
+            ends: at.time + lasting,
+            by,
+            note,
+        };
+        self.silences.insert(id, silence.clone());
+        let mut out = Vec::new();
+        self.look_at_covered(&silence, at, &mut out);
+        (silence, self.finish(out))
+    }
+
+    /// Ends a silence before its time.
+    ///
+    /// # Errors
+    /// If there is none of that number.
+    pub fn end_silence(&mut self, id: SilenceId, at: Moment) -> Result<Vec<Action>, Refused> {
+        let silence = self.silences.remove(&id).ok_or(Refused::NoSilence(id))?;
+        let mut out = Vec::new();
+        self.look_at_covered(&silence, at, &mut out);
+        Ok(self.finish(out))
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, at: Moment) -> Vec<Action> {
+        let mut out = Vec::new();
+        let over: Vec<_> = self
+            .silences
+            .values()
+            .filter(|silence| silence.ends <= at.time)
+            .map(|silence| silence.id)
+            .collect();
+        for id in over {
+            if let Some(silence) = self.silences.remove(&id) {
+                self.look_at_covered(&silence, at, &mut out);
+            }
+        }
+        if self.storm_refresh <= at.time
+            && let Some(&storm) = self.by_subject.get(&Subject::Storm)
+        {
+            self.refresh_storm(storm, at, &mut out);
+        }
+        while let Some(&(due, id)) = self.due.first() {
+            if due > at.time {
+                break;
+            }
+            self.due.remove(&(due, id));
+            self.look(id, at, &mut out);
+        }
+        self.finish(out)
+    }
+
+    // === one alert ===
+
+    /// Decides whatever is due of one alert, and when to look again.
+    fn look(&mut self, id: AlertId, at: Moment, out: &mut Vec<Action>) {
+        let hold = self.hold_of(id, at.time);
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let alert = &mut open.alert;
+        if let Some(well) = alert.clock.well {
+            if at.time >= well + self.policy.group_wait {
+                self.resolve(id, "well again", at, out);
+            } else {
+                self.schedule(id);
+            }
+            return;
+        }
+        if alert.hold != hold {
+            if hold.is_none() {
+                // What the hold was for may just be ending, too.
+                alert.clock.pending = at.time;
+            }
+            alert.hold = hold;
+            self.touched.insert(id);
+        }
+        if alert.hold.is_none() && open.seen {
+            if alert.phase == Phase::Pending && at.time >= self.fires_at(id) {
+                self.fire(id, at, out);
+            }
+            self.escalate(id, at, out);
+        }
+        self.schedule(id);
+    }
+
+    /// The rule that keeps an alert silent now.
+    fn hold_of(&self, id: AlertId, now: Time) -> Option<Hold> {
+        let open = self.open.get(&id)?;
+        if let Some(Hold::Storm { alert }) = &open.alert.hold {
+            return Some(Hold::Storm { alert: *alert });
+        }
+        if open.hold.is_some() {
+            return open.hold.clone();
+        }
+        let Subject::Service(service) = &open.alert.subject else {
+            return None;
+        };
+        let covering = self
+            .silences
+            .values()
+            .filter(|silence| silence.ends > now && silence.covers(service, &open.tags));
+        let longest = covering.max_by_key(|silence| silence.ends)?;
+        Some(Hold::Silenced {
+            by: longest.id,
+            until: longest.until,
+        })
+    }
+
+    fn fires_at(&self, id: AlertId) -> Time {
+        match self.open.get(&id) {
+            Some(open) => open.alert.clock.pending + self.policy.group_wait,
+            None => Time::NEVER,
+        }
+    }
+
+    fn fire(&mut self, id: AlertId, at: Moment, out: &mut Vec<Action>) {
+        if self.is_absorbed(id, at, out) {
+            return;
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.alert.clock.fired = Some(at.time);
+            let reason = open.alert.reason.clone();
+            open.alert.turn(Phase::Firing, reason, out);
+            self.touched.insert(id);
+        }
+    }
+
+    /// Takes the steps that are due, or repeats what was told.
+    fn escalate(&mut self, id: AlertId, at: Moment, out: &mut Vec<Action>) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let mut to = Vec::new();
+        for (n, step) in self.policy.steps.iter().enumerate() {
+            if open.alert.step_due(n, step.level, step.after) <= at.time {
+                open.alert.clock.steps |= 1 << n;
+                self.touched.insert(id);
+                to.extend(self.policy.sinks_of(step, &open.alert.subject));
+            }
+        }
+        let kind = if open.alert.told.is_empty() {
+            NoticeKind::Firing
+        } else {
+            NoticeKind::Escalated
+        };
+        if !to.is_empty() {
+            self.send(id, kind, to, at, out);
+        } else if open.alert.repeat_due(&self.policy) <= at.time {
+            let told = open.alert.told.clone();
+            self.send(id, NoticeKind::Repeated, told, at, out);
+        }
+    }
+
+    fn send(
+        &mut self,
+        id: AlertId,
+        kind: NoticeKind,
+        to: Vec<SinkName>,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let alert = &mut open.alert;
+        let mut unique: Vec<SinkName> = Vec::new();
+        for sink in to {
+            let itself = matches!(&alert.subject, Subject::Sink(name) if *name == sink);
+            if !itself && !unique.contains(&sink) {
+                unique.push(sink);
+            }
+        }
+        if unique.is_empty() {
+            return;
+        }
+        alert.serial += 1;
+        alert.clock.told = Some(at.time);
+        for sink in &unique {
+            if !alert.told.contains(sink) {
+                alert.told.push(sink.clone());
+            }
+        }
+        self.touched.insert(id);
+        out.push(Action::Send(Box::new(Notice {
+            kind,
+            alert: alert.clone(),
+            to: unique,
+        })));
+    }
+
+    fn resolve(&mut self, id: AlertId, why: &str, at: Moment, out: &mut Vec<Action>) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let storm = match open.alert.hold {
+            Some(Hold::Storm { alert }) => Some(alert),
+            Some(
+                Hold::Paused { .. }
+                | Hold::Dependency { .. }
+                | Hold::Silenced { .. }
+                | Hold::Misses,
+            )
+            | None => None,
+        };
+        open.alert.closed = Some(at.wall);
+        open.alert.turn(Phase::Resolved, why.to_owned(), out);
+        // Whoever was told of the fire is told of its end, also under a silence.
+        if self.policy.resolved {
+            let told = open.alert.told.clone();
+            self.send(id, NoticeKind::Resolved, told, at, out);
+        }
+        if let Some(open) = self.open.remove(&id) {
+            self.due.remove(&(open.due, id));
+            self.by_subject.remove(&open.alert.subject);
+            self.touched.remove(&id);
+            out.push(Action::Save(Box::new(open.alert)));
+        }
+        if let Some(storm) = storm {
+            let more = self.members_of(storm).next().is_some();
+            if !more {
+                if let Some(open) = self.open.get_mut(&storm) {
+                    open.alert.level = Level::Healthy;
+                }
+                self.resolve(storm, "all of them are well again", at, out);
+            }
+        }
+    }
+
+    /// What was taken at a milder level is news again.
+    fn again_if_worse(&mut self, id: AlertId, out: &mut Vec<Action>) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let alert = &mut open.alert;
+        let taken = alert.acknowledged.as_ref().map(|taken| taken.level);
+        if taken.is_some_and(|taken| alert.level > taken) {
+            alert.acknowledged = None;
+            let reason = alert.reason.clone();
+            let phase = match alert.clock.fired {
+                Some(_) => Phase::Firing,
+                None => Phase::Pending,
+            };
+            alert.turn(phase, reason, out);
+        }
+    }
+
+    // === storms ===
+
+    /// Whether most services went bad together, so that one alert speaks for this one, too.
+    fn is_absorbed(&mut self, id: AlertId, at: Moment, out: &mut Vec<Action>) -> bool {
+        let is_service = |open: &Open| match &open.alert.subject {
+            Subject::Service(name) => !name.is_internal(),
+            Subject::Storm | Subject::Sink(_) | Subject::Own(_) => false,
+        };
+        if !self.open.get(&id).is_some_and(is_service) {
+            return false;
+        }
+        // Those that wait by a rule of their own do not count for one.
+        let pending: Vec<AlertId> = self
+            .open
+            .values()
+            .filter(|open| open.alert.phase == Phase::Pending && is_service(open))
+            .filter(|open| open.alert.hold.is_none() && open.hold.is_none() && open.seen)
+            .filter(|open| open.alert.clock.well.is_none())
+            .filter(|open| at.time.since(open.alert.clock.pending) <= self.gathers())
+            .map(|open| open.alert.id)
+            .collect();
+        let storm = match self.by_subject.get(&Subject::Storm) {
+            Some(&storm) => storm,
+            None if pending.len() >= storm::AT_LEAST && pending.len() * 2 > self.watched => {
+                self.begin(Subject::Storm, Level::Warning, at, out)
+            }
+            None => return false,
+        };
+        for member in pending {
+            if let Some(open) = self.open.get_mut(&member) {
+                open.alert.hold = Some(Hold::Storm { alert: storm });
+                self.touched.insert(member);
+            }
+            self.schedule(member);
+        }
+        self.refresh_storm(storm, at, out);
+        true
+    }
+
+    /// How far apart the members of one storm may have gone bad: each waits for `group_wait`.
+    fn gathers(&self) -> Duration {
+        self.policy.group_wait + storm::WITHIN
+    }
+
+    fn members_of(&self, storm: AlertId) -> impl Iterator<Item = &Alert> {
+        let of_it = move |alert: &&Alert| alert.hold == Some(Hold::Storm { alert: storm });
+        self.alerts().filter(of_it)
+    }
+
+    fn refresh_storm_of(&mut self, member: AlertId, at: Moment, out: &mut Vec<Action>) {
+        let Some(alert) = self.open.get(&member).map(|open| &open.alert) else {
+            return;
+        };
+        let Some(Hold::Storm { alert: storm }) = alert.hold else {
+            return;
+        };
+        let known = self.open.get(&storm).map(|open| open.alert.level);
+        if known.is_some_and(|known| alert.level > known) {
+            self.refresh_storm(storm, at, out);
+        } else {
+            self.storm_refresh = self.storm_refresh.min(at.time + REFRESH);
+        }
+    }
+
+    /// A storm is as bad as its worst member, and lists whom it ever held.
+    fn refresh_storm(&mut self, storm: AlertId, at: Moment, out: &mut Vec<Action>) {
+        self.storm_refresh = Time::NEVER;
+        let mut level = Level::Warning;
+        let mut names: Vec<ServiceName> = Vec::new();
+        for alert in self.members_of(storm) {
+            level = level.max(alert.level);
+            if let Subject::Service(name) = &alert.subject {
+                names.push(name.clone());
+            }
+        }
+        let watched = self.watched;
+        let Some(open) = self.open.get_mut(&storm) else {
+            return;
+        };
+        let now_bad = names.len();
+        let known: BTreeSet<_> = open.alert.members.drain(..).chain(names).collect();
+        open.alert.members = known.into_iter().collect();
+        let listed: Vec<_> = open.alert.members.iter().take(SOME).collect();
+        let listed: Vec<_> = listed.into_iter().map(ServiceName::as_str).collect();
+        let more = open.alert.members.len().saturating_sub(SOME);
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let all = open.alert.members.len();
+        let reason = format!(
+            "{all} of {watched} services went bad together, {now_bad} of them still are: {}{more}",
+            listed.join(", ")
+        );
+        let quiet = open.alert.reason == reason && open.alert.level == level;
+        if !quiet {
+            open.alert.becomes(level, reason, at);
+            self.touched.insert(storm);
+        }
+        self.again_if_worse(storm, out);
+        let Some(open) = self.open.get_mut(&storm) else {
+            return;
+        };
+        if open.alert.phase == Phase::Pending {
+            // Its members have waited already.
+            open.alert.clock.fired = Some(at.time);
+            let reason = open.alert.reason.clone();
+            open.alert.turn(Phase::Firing, reason, out);
+        }
+        self.look(storm, at, out);
+    }
+
+    // === keeping ===
+
+    fn begin(
+        &mut self,
+        subject: Subject,
+        level: Level,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> AlertId {
+        let id = self.next_alert;
+        self.next_alert.0 += 1;
+        let alert = Alert {
+            id,
+            subject: subject.clone(),
+            phase: Phase::Pending,
+            level,
+            worst: level,
+            reason: String::new(),
+            opened: at.wall,
+            closed: None,
+            acknowledged: None,
+            hold: None,
+            told: Vec::new(),
+            serial: 0,
+            members: Vec::new(),
+            restarts: 0,
+            poked: None,
+            clock: Clock {
+                pending: at.time,
+                fired: None,
+                reached: [None; 3],
+                well: None,
+                told: None,
+                steps: 0,
+            },
+        };
+        out.push(Action::Tell {
+            id,
+            subject,
+            from: None,
+            to: Phase::Pending,
+            level,
+            reason: "opened".to_owned(),
+        });
+        self.put(alert, true, None, Arc::default());
+        self.touched.insert(id);
+        id
+    }
+
+    fn put(&mut self, alert: Alert, seen: bool, hold: Option<Hold>, tags: Arc<[String]>) {
+        let id = alert.id;
+        self.by_subject.insert(alert.subject.clone(), id);
+        let open = Open {
+            alert,
+            hold,
+            tags,
+            seen,
+            due: Time::NEVER,
+        };
+        self.open.insert(id, open);
+    }
+
+    fn raise(
+        &mut self,
+        subject: Subject,
+        level: Level,
+        reason: String,
+        lasts: bool,
+        at: Moment,
+    ) -> Vec<Action> {
+        let mut out = Vec::new();
+        let id = match self.by_subject.get(&subject) {
+            Some(&id) => id,
+            None => self.begin(subject, level, at, &mut out),
+        };
+        if let Some(open) = self.open.get_mut(&id) {
+            open.alert.becomes(level, reason, at);
+            self.touched.insert(id);
+            if open.alert.phase == Phase::Pending {
+                self.fire(id, at, &mut out);
+            }
+        }
+        self.again_if_worse(id, &mut out);
+        self.look(id, at, &mut out);
+        if let Some(open) = self.open.get_mut(&id)
+            && !lasts
+        {
+            open.alert.clock.well = Some(at.time);
+            self.schedule(id);
+        }
+        self.finish(out)
+    }
+
+    fn calm(&mut self, subject: &Subject, at: Moment) -> Vec<Action> {
+        let mut out = Vec::new();
+        if let Some(&id) = self.by_subject.get(subject) {
+            self.resolve(id, "well again", at, &mut out);
+        }
+        self.finish(out)
+    }
+
+    fn of_service(&mut self, service: &ServiceName) -> Option<&mut Alert> {
+        let id = self.by_subject.get(&Subject::Service(service.clone()))?;
+        self.touched.insert(*id);
+        self.open.get_mut(id).map(|open| &mut open.alert)
+    }
+
+    fn look_at_covered(&mut self, silence: &Silence, at: Moment, out: &mut Vec<Action>) {
+        let covered: Vec<_> = self
+            .open
+            .values()
+            .filter(|open| match &open.alert.subject {
+                Subject::Service(name) => silence.covers(name, &open.tags),
+                Subject::Storm | Subject::Sink(_) | Subject::Own(_) => false,
+            })
+            .map(|open| open.alert.id)
+            .collect();
+        for id in covered {
+            self.look(id, at, out);
+        }
+    }
+
+    /// When to look at it again.
+    fn schedule(&mut self, id: AlertId) {
+        let wait = self.policy.group_wait;
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let alert = &open.alert;
+        let due = match (&alert.clock.well, &alert.hold, alert.phase) {
+            (Some(well), _, _) => *well + wait,
+            // The end of a silence looks by itself; other holds end by a fact.
+            (None, Some(_), _) => Time::NEVER,
+            (None, None, _) if !open.seen => Time::NEVER,
+            (None, None, Phase::Pending) => alert.clock.pending + wait,
+            (None, None, Phase::Firing | Phase::Acknowledged | Phase::Resolved) => {
+                let steps = self.policy.steps.iter().enumerate();
+                steps
+                    .map(|(n, step)| alert.step_due(n, step.level, step.after))
+                    .chain([alert.repeat_due(&self.policy)])
+                    .min()
+                    .unwrap_or(Time::NEVER)
+            }
+        };
+        if due != open.due {
+            self.due.remove(&(open.due, id));
+        }
+        open.due = due;
+        if due != Time::NEVER {
+            self.due.insert((due, id));
+        }
+    }
+
+    /// Appends what is to be kept of all that a call has touched.
+    fn finish(&mut self, mut out: Vec<Action>) -> Vec<Action> {
+        for id in std::mem::take(&mut self.touched) {
+            if let Some(open) = self.open.get(&id) {
+                out.push(Action::Save(Box::new(open.alert.clone())));
+            }
+        }
+        out
+    }
+}
+
+impl Alert {
+    /// Takes a new level and reason.
+    fn becomes(&mut self, level: Level, reason: String, at: Moment) {
+        self.level = level;
+        self.worst = self.worst.max(level);
+        if level >= Level::Warning {
+            self.clock.well = None;
+            self.reason = self.with_what_was_done(reason);
+        } else {
+            // It keeps the reason for which it was opened.
+            self.clock.well.get_or_insert(at.time);
+        }
+        for (reached, step) in self.clock.reached.iter_mut().zip(BAD) {
+            if level >= step {
+                reached.get_or_insert(at.time);
+            } else {
+                *reached = None;
+            }
+        }
+    }
+
+    /// `no pulse for 95 s, expected every 30 s; poked at 14:02:10, restarted twice since`.
+    fn with_what_was_done(&self, mut reason: String) -> String {
+        if let Some(poked) = self.poked {
+            let clock = poked.rfc3339();
+            reason.push_str("; poked at ");
+            reason.push_str(clock.get(11..19).unwrap_or(&clock));
+        }
+        let times = match self.restarts {
+            0 => return reason,
+            1 => "once".to_owned(),
+            2 => "twice".to_owned(),
+            more => format!("{more} times"),
+        };
+        let link = if self.poked.is_some() { ", " } else { "; " };
+        reason.push_str(link);
+        reason.push_str("restarted ");
+        reason.push_str(&times);
+        reason.push_str(" since");
+        reason
+    }
+
+    fn turn(&mut self, to: Phase, reason: String, out: &mut Vec<Action>) {
+        let from = std::mem::replace(&mut self.phase, to);
+        if from != to {
+            out.push(Action::Tell {
+                id: self.id,
+                subject: self.subject.clone(),
+                from: Some(from),
+                to,
+                level: self.level,
+                reason,
+            });
+        }
+    }
+
+    /// When a step is to be taken, as things are; never for one that was.
+    pub(super) fn step_due(&self, n: usize, level: Level, after: Duration) -> Time {
+        let taken = n >= Policy::MOST_STEPS || self.clock.steps & (1 << n) != 0;
+        let waits = match self.phase {
+            Phase::Firing => false,
+            Phase::Acknowledged | Phase::Pending | Phase::Resolved => true,
+        };
+        let reached = BAD
+            .iter()
+            .position(|bad| *bad == level)
+            .and_then(|index| self.clock.reached[index]);
+        match (reached, self.clock.fired) {
+            (Some(reached), Some(fired)) if !taken && !waits => reached.max(fired) + after,
+            _ => Time::NEVER,
+        }
+    }
+
+    /// When it is to be told again; never unless it is critical and nobody has taken it.
+    pub(super) fn repeat_due(&self, policy: &Policy) -> Time {
+        let repeats = self.phase == Phase::Firing && self.level == Level::Critical;
+        match self.clock.told {
+            Some(told) if repeats => told + policy.repeat_of(&self.subject),
+            _ => Time::NEVER,
+        }
+    }
+}
+
+impl Default for AlertId {
+    /// Below the first number.
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+impl Default for SilenceId {
+    /// Below the first number.
+    fn default() -> Self {
+        Self(0)
+    }
+}
