@@ -28,3 +28,4 @@ mod processes;
 mod restarts;
 mod starts;
 mod stopping;
+mod tables;
