@@ -8,8 +8,12 @@
 //! ```
 
 pub mod refusal;
+pub mod retry_after;
 pub mod row;
+pub mod said;
+pub mod schema;
 pub mod table;
+pub mod verdict;
 
 pub use refusal::{Alone, Refusal, Scope};
 pub use row::{ContentHash, Row};
