@@ -2,10 +2,6 @@
 //! client, a look at processes, and waiting on conditions instead of guessed times.
 
 pub mod http;
-#[allow(
-    dead_code,
-    reason = "shared with unit tests and benchmarks; each uses what it needs"
-)]
 pub mod postgrest;
 pub mod process;
 pub mod script;

@@ -1,297 +1,112 @@
-//! The tables that markdown is mirrored into, on the real PostgreSQL and PostgREST.
+//! The Supabase of our own that other tests sync into: that it is one.
 
-use crate::common::postgrest::*;
-use std::io::{Read, Write};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-fn ask(stack: &Stack, m: &str, path: &str, key: &str, headers: &str, body: &str) -> String {
-    let addr = stack.url().replace("http://", "");
-    let mut s = std::net::TcpStream::connect(&addr).unwrap();
-    write!(s, "{m} /rest/v1{path} HTTP/1.1\r\nHost: {addr}\r\napikey: {key}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-    let mut v = Vec::new();
-    s.read_to_end(&mut v).unwrap();
-    String::from_utf8_lossy(&v).into_owned()
+use serde_json::json;
+
+use crate::common::http::{Address, Reply};
+use crate::common::postgrest::{ANON_KEY, EXPIRED_KEY, Fault, SECRET_KEY, SERVICE_KEY, Stack};
+
+const DOCS: &str = "create table docs (file_path text primary key, title text)";
+const UPSERT: &str = "/rest/v1/docs?on_conflict=file_path&columns=file_path,title";
+
+/// One request with this key, as the gateway of a project gets it.
+fn ask(stack: &Stack, method: &str, target: &str, key: &str, body: &str) -> std::io::Result<Reply> {
+    let address: SocketAddr = stack
+        .url()
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    let bearer = format!("Bearer {key}");
+    let mut headers = vec![
+        ("Content-Type", "application/json"),
+        ("Prefer", "resolution=merge-duplicates,return=minimal"),
+    ];
+    if !key.is_empty() {
+        headers.push(("apikey", key));
+    }
+    if !key.is_empty() && !key.starts_with("sb_") {
+        headers.push(("Authorization", &bearer));
+    }
+    Address::Tcp(address).request(method, target, &headers, body.as_bytes())
+}
+
+fn row(path: &str) -> String {
+    json!([{ "file_path": path, "title": "t" }]).to_string()
 }
 
 #[test]
-fn probe() {
-    let mut stack = Stack::start();
-    stack.schema("create table t (file_path text primary key, title text not null, n int, other text unique, meta jsonb, check (n < 100)); create table nokey (file_path text, title text);
-      create table rls (file_path text primary key, title text); alter table rls enable row level security; create table nogrant (file_path text primary key); revoke all on nogrant from service_role;
-      create table needs (file_path text primary key, title text, needed text not null);
-      create table slow (file_path text primary key, title text); create function f() returns trigger language plpgsql as $$ begin perform pg_sleep(5); return new; end $$; create trigger x before insert on slow for each row execute function f(); alter role service_role set statement_timeout='200ms'; notify pgrst, 'reload config'");
-    let up = "Prefer: resolution=merge-duplicates,return=minimal\r\n";
-    let p = "/t?on_conflict=file_path&columns=file_path,title";
-    for (what, m, path, key, h, body) in [
-        (
-            "new",
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "upd",
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "upd count",
-            "POST",
-            p,
-            SERVICE_KEY,
-            "Prefer: resolution=merge-duplicates,return=minimal,count=exact\r\n",
-            r#"[{"file_path":"a","title":"x"},{"file_path":"b","title":"x"}]"#,
-        ),
-        (
-            "twice",
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"},{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "keys",
-            "POST",
-            "/t?on_conflict=file_path",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"},{"file_path":"c"}]"#,
-        ),
-        ("json", "POST", p, SERVICE_KEY, up, r#"[{"file_path":"a","#),
-        (
-            "col",
-            "POST",
-            "/t?on_conflict=file_path&columns=file_path,titel",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "tab",
-            "POST",
-            "/tt?on_conflict=file_path&columns=file_path,title",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "nokey",
-            "POST",
-            "/nokey?on_conflict=file_path&columns=file_path,title",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "null",
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":null}]"#,
-        ),
-        (
-            "needs",
-            "POST",
-            "/needs?on_conflict=file_path&columns=file_path,title",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "int",
-            "POST",
-            "/t?on_conflict=file_path&columns=file_path,title,n",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x","n":"secret"}]"#,
-        ),
-        (
-            "check",
-            "POST",
-            "/t?on_conflict=file_path&columns=file_path,title,n",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x","n":100}]"#,
-        ),
-        (
-            "nul",
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            "[{\"file_path\":\"a\",\"title\":\"x\\u0000y\"}]",
-        ),
-        (
-            "uniq",
-            "POST",
-            "/t?on_conflict=file_path&columns=file_path,title,other",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x","other":"o"},{"file_path":"b","title":"x","other":"o"}]"#,
-        ),
-        (
-            "rls anon",
-            "POST",
-            "/rls?on_conflict=file_path&columns=file_path,title",
-            ANON_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "rls user",
-            "POST",
-            "/rls?on_conflict=file_path&columns=file_path,title",
-            USER_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "nogrant",
-            "POST",
-            "/nogrant?on_conflict=file_path&columns=file_path",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "rls ok",
-            "POST",
-            "/rls?on_conflict=file_path&columns=file_path,title",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "del hidden",
-            "DELETE",
-            "/rls?file_path=in.(%22a%22)",
-            USER_KEY,
-            "Prefer: count=exact,return=minimal\r\n",
-            "",
-        ),
-        (
-            "patch hidden",
-            "PATCH",
-            "/rls?file_path=in.(%22a%22)",
-            USER_KEY,
-            "Prefer: count=exact,return=minimal\r\n",
-            r#"{"title":"z"}"#,
-        ),
-        (
-            "patch",
-            "PATCH",
-            "/rls?file_path=in.(%22a%22)",
-            SERVICE_KEY,
-            "Prefer: count=exact,return=minimal\r\n",
-            r#"{"title":"z"}"#,
-        ),
-        (
-            "patch key taken",
-            "PATCH",
-            "/t?file_path=eq.a",
-            SERVICE_KEY,
-            "Prefer: count=exact,return=minimal\r\n",
-            r#"{"file_path":"b"}"#,
-        ),
-        (
-            "del",
-            "DELETE",
-            "/rls?file_path=in.(%22a%22)",
-            SERVICE_KEY,
-            "Prefer: count=exact,return=minimal\r\n",
-            "",
-        ),
-        (
-            "keys",
-            "GET",
-            "/t?select=file_path,title&order=file_path&limit=2&file_path=gt.%22",
-            SERVICE_KEY,
-            "",
-            "",
-        ),
-        (
-            "slow",
-            "POST",
-            "/slow?on_conflict=file_path&columns=file_path,title",
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "expired",
-            "POST",
-            p,
-            EXPIRED_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "forged",
-            "POST",
-            p,
-            FORGED_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "sb as bearer",
-            "POST",
-            p,
-            SECRET_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-        (
-            "bad key",
-            "POST",
-            p,
-            "x",
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#,
-        ),
-    ] {
-        eprintln!("=== {what}\n{}\n", ask(&stack, m, path, key, h, body));
+fn the_stack_knows_keys_and_roles_as_supabase_does() {
+    let stack = Stack::start();
+    stack.schema(DOCS);
+    stack.sql("alter table docs enable row level security");
+    let status = |key, path| {
+        ask(&stack, "POST", UPSERT, key, &row(path))
+            .expect("an answer")
+            .status
+    };
+    assert_eq!(status(SERVICE_KEY, "a"), 201, "a new row");
+    assert_eq!(status(SERVICE_KEY, "a"), 200, "an old one");
+    assert_eq!(status(SECRET_KEY, "b"), 201, "a key that is no JWT");
+    assert_eq!(status(ANON_KEY, "c"), 401, "row security");
+    assert_eq!(status(EXPIRED_KEY, "c"), 401);
+    assert_eq!(status("another", "c"), 401);
+    let none = ask(&stack, "POST", UPSERT, "", &row("c")).expect("an answer");
+    assert_eq!(none.json()["message"], "No API key found in request");
+    assert_eq!(
+        stack.sql("select string_agg(file_path, ',' order by file_path) from docs"),
+        "a,b"
+    );
+    let seen = stack.gateway().take_seen();
+    assert_eq!(seen.len(), 7);
+    assert_eq!(seen[0].target, UPSERT);
+    assert_eq!((seen[0].rows(), seen[0].status), (1, Some(201)));
+}
+
+#[test]
+fn the_stack_plays_its_script_of_faults_once() {
+    let stack = Stack::start();
+    stack.schema(DOCS);
+    stack.gateway().script([
+        Fault::answer(429, &[("Retry-After", "7")], ""),
+        Fault::Reset,
+        Fault::DropReply,
+        Fault::Delay(Duration::from_millis(150)),
+        Fault::CutReply,
+    ]);
+    let ask = |path| ask(&stack, "POST", UPSERT, SERVICE_KEY, &row(path));
+    let scripted = ask("a").expect("an answer");
+    assert_eq!(scripted.status, 429);
+    assert_eq!(scripted.header("retry-after"), Some("7"));
+    for (path, there) in [("b", "0"), ("c", "1")] {
+        let broken = ask(path).expect_err("a reset");
+        assert!(
+            matches!(
+                broken.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+            ),
+            "{broken}"
+        );
+        let count = format!("select count(*) from docs where file_path = '{path}'");
+        assert_eq!(stack.sql(&count), there, "{path}");
     }
+    let begin = Instant::now();
+    assert_eq!(ask("d").expect("an answer").status, 201);
+    assert!(begin.elapsed() >= Duration::from_millis(150));
+    ask("e").expect_err("half an answer");
+    assert_eq!(ask("f").expect("an answer").status, 201);
+}
+
+#[test]
+fn the_stack_survives_the_end_of_its_database() {
+    let mut stack = Stack::start();
+    stack.schema(DOCS);
     stack.stop_database();
-    eprintln!(
-        "=== down\n{}\n",
-        ask(
-            &stack,
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#
-        )
-    );
-    eprintln!(
-        "=== down2\n{}\n",
-        ask(
-            &stack,
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#
-        )
-    );
+    let down = ask(&stack, "POST", UPSERT, SERVICE_KEY, &row("a")).expect("an answer");
+    assert_eq!(down.status, 503);
     stack.start_database();
-    eprintln!(
-        "=== up\n{}\n",
-        ask(
-            &stack,
-            "POST",
-            p,
-            SERVICE_KEY,
-            up,
-            r#"[{"file_path":"a","title":"x"}]"#
-        )
-    );
-    drop(stack);
+    let up = ask(&stack, "POST", UPSERT, SERVICE_KEY, &row("a")).expect("an answer");
+    assert_eq!(up.status, 201);
 }

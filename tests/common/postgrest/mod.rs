@@ -10,6 +10,13 @@
 //! `tests/run` installs both programs. A stack starts in about half a second, is alone in its
 //! directory, takes one port that the kernel chooses, and is gone with its owner: by drop, or
 //! by a small shell that notices when the test was killed.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "a part of several test programs and a benchmark, each of which uses what it needs"
+)]
 
 mod cluster;
 pub mod gateway;
