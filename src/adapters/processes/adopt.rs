@@ -61,6 +61,7 @@ enum Silent {
 pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
     let mut pause = FIRST_PAUSE;
     let mut waited = Duration::ZERO;
+    let mut continued = false;
     loop {
         if let Some(exit) = dir.exit_record().filter(|exit| !exit.left) {
             return Found::Ended(exit.exit());
@@ -68,10 +69,15 @@ pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
         if !dir.is_locked() {
             return without_shim(dir, boot_id);
         }
-        match connect(dir, boot_id).await {
+        let patience = if continued { PATIENCE } else { SUSPICIOUS };
+        match connect(dir, patience).await {
             Ok(found) => return found,
             Err(Silent::SoFar) => {}
-            Err(Silent::ForLong) => waited += PATIENCE,
+            Err(Silent::ForLong) => waited += patience,
+        }
+        if waited >= SUSPICIOUS && !continued {
+            dir.signal_shim(boot_id, libc::SIGCONT);
+            continued = true;
         }
         if waited >= PATIENCE {
             dir.end_hung_shim(boot_id);
@@ -103,9 +109,8 @@ fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
 }
 
 /// Connects and waits for `hello`.
-async fn connect(dir: &GenerationDir, boot_id: &str) -> Result<Found, Silent> {
+async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silent> {
     let stream = open_socket(dir).await.map_err(|_| Silent::SoFar)?;
-    let mut continued = false;
     let mut buffer = Vec::new();
     loop {
         while let Ok(Some((payload, used))) = protocol::first_frame(&buffer) {
@@ -135,11 +140,7 @@ async fn connect(dir: &GenerationDir, boot_id: &str) -> Result<Found, Silent> {
         tokio::select! {
             biased;
             ready = stream.readable() => ready.map_err(|_| Silent::SoFar)?,
-            () = tokio::time::sleep(SUSPICIOUS), if !continued => {
-                dir.signal_shim(boot_id, libc::SIGCONT);
-                continued = true;
-            }
-            () = tokio::time::sleep(PATIENCE), if continued => return Err(Silent::ForLong),
+            () = tokio::time::sleep(patience) => return Err(Silent::ForLong),
         }
         read_available(&stream, &mut buffer).map_err(|_| Silent::SoFar)?;
     }

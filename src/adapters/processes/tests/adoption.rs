@@ -317,7 +317,7 @@ async fn a_hung_shim_is_taken_for_lost_in_the_end() {
     let process = spec(&["sleep", "1000"]);
     let pid = start_and_die(&world, "web", &process).await;
     let main = identity(pid);
-    assert!(proc_fs::signal(world.record("web").shim(), libc::SIGSTOP));
+    hold(world.record("web").shim_pid);
     let processes = world.processes();
     let (found, events) = adopt(&processes, "web", &process).await;
     let Some(Adoption::ShimLost {
