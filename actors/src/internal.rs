@@ -89,6 +89,7 @@ fn policy(interval: Duration, on_demand: bool) -> Policy {
         critical: false,
         on_demand,
         max_busy: Duration::ZERO,
+        progress_timeout: None,
         restart: Restart::Never,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

@@ -108,6 +108,9 @@ fn describe(service: &ServiceSpec) -> String {
             show(policy.interval)
         )),
     }
+    if let Some(timeout) = policy.progress_timeout {
+        parts.push(format!("its number moves within {}", show(timeout)));
+    }
     if let Some(process) = &service.process {
         parts.push(match policy.restart {
             Restart::Always => "restarted whenever it ends".to_owned(),

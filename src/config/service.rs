@@ -11,6 +11,7 @@ use supervisor_core::level::{Profile, Thresholds};
 use supervisor_core::name::InvalidName;
 use supervisor_core::policy::{Policy, Ready, Watch};
 
+use super::duration;
 use super::errors::Span;
 use super::heartbeat::{self, Defaults};
 use super::ladder;
@@ -156,6 +157,7 @@ struct Keys {
     interval: Taken<Duration>,
     critical: Taken<bool>,
     on_demand: Taken<bool>,
+    progress_timeout: Taken<Duration>,
     profile: Taken<Profile>,
     tags: Taken<Vec<String>>,
     depends_on: Vec<(ServiceName, Span)>,
@@ -174,6 +176,7 @@ impl Keys {
             interval: table.take("interval", heartbeat::interval),
             critical: table.take("critical", Value::flag),
             on_demand: table.take("on_demand", Value::flag),
+            progress_timeout: table.take("progress_timeout", duration::positive),
             profile: table.take("profile", |v| v.one_of(&[("deacon", Profile::Deacon)])),
             tags: table.take("tags", |v| {
                 v.list("[\"core\"]", |tag| {
@@ -253,6 +256,17 @@ impl Keys {
         let process = self.process.build(shown, watchdog, sink);
         let profile = self.profile.or(Profile::Usual);
         let judged = defaults.judge(&self.judging, interval, profile, shown, sink);
+        let next_pulse = match watch {
+            Watch::Pulsing | Watch::External => interval.saturating_add(judged.grace),
+            Watch::Alive => Duration::ZERO,
+        };
+        check_progress(
+            &self.progress_timeout,
+            &self.on_demand,
+            next_pulse,
+            shown,
+            sink,
+        );
         let ladder = self.ladder.build(shown, ours, interval, sink)?;
         let policy = Policy {
             watch,
@@ -265,6 +279,7 @@ impl Keys {
             critical: self.critical.or(true),
             on_demand: self.on_demand.or(false) || !defaults.enabled,
             max_busy: judged.max_busy,
+            progress_timeout: self.progress_timeout.value(),
             restart,
             backoff: ladder.backoff,
             intensity: ladder.intensity,
@@ -287,6 +302,39 @@ impl Keys {
             tags: self.tags.or(Vec::new()),
             sources: self.sources,
         })
+    }
+}
+
+/// Says where the number of a service could not move in time, however well it is.
+fn check_progress(
+    timeout: &Taken<Duration>,
+    on_demand: &Taken<bool>,
+    next_pulse: Duration,
+    shown: &str,
+    sink: &Sink,
+) {
+    let Some(given) = timeout.as_given() else {
+        return;
+    };
+    if let Some(on_demand) = on_demand.as_given()
+        && on_demand.value
+    {
+        let message = format!("`progress_timeout` with `on_demand` in [{shown}]");
+        let label = "nothing moves while nobody asks";
+        sink.say(
+            sink.at(given.key.clone(), label, message)
+                .also(on_demand.key.clone(), "it pulses per request")
+                .help("leave one of them out"),
+        );
+    } else if given.value <= next_pulse {
+        let message = format!("`progress_timeout` in [{shown}] is over before a pulse is due");
+        let least = duration::show(next_pulse);
+        sink.say(
+            sink.at(given.span.clone(), "too short", message)
+                .help(format!(
+                    "its interval and grace come to {least}: make it longer"
+                )),
+        );
     }
 }
 

@@ -63,6 +63,7 @@ pub struct Service {
     pub blocked_by: Option<String>,
     pub next_start_in: Option<f64>,
     pub message: Option<String>,
+    pub cycle: Option<i64>,
 }
 
 /// A recorded event as the API shows it.

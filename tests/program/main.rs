@@ -25,6 +25,7 @@ mod heavy;
 mod incoming;
 mod levels;
 mod processes;
+mod progress;
 mod restarts;
 mod starts;
 mod stopping;

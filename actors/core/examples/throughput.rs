@@ -30,6 +30,7 @@ fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
         critical: true,
         on_demand: false,
         max_busy: Duration::from_secs(1_800),
+        progress_timeout: None,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

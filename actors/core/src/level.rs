@@ -147,6 +147,8 @@ pub enum Standing {
     Unready,
     /// Up, and its age judges it.
     Up,
+    /// Up, and it pulses perhaps, but the number that must move stands still.
+    Still,
     /// Up, and silence is no lateness: idle, on demand.
     Silent,
 }
@@ -208,7 +210,7 @@ impl Facts {
         let errors = thresholds.level_by_count(self.errors);
         match self.standing {
             Standing::Off => Level::Unknown,
-            Standing::Failed | Standing::Unready => Level::Critical,
+            Standing::Failed | Standing::Unready | Standing::Still => Level::Critical,
             // Without a floor a first start is no opinion, but an error it reports is one.
             Standing::Between | Standing::Starting => match self.errors {
                 0 => self.floor,
@@ -620,6 +622,7 @@ mod tests {
             (Standing::Starting, Level::Warning),
             (Standing::Unready, Level::Critical),
             (Standing::Up, Level::Critical),
+            (Standing::Still, Level::Critical),
             (Standing::Silent, Level::Warning),
         ] {
             let facts = Facts {

@@ -28,6 +28,8 @@ pub struct Policy {
     pub on_demand: bool,
     /// How far `busy_for` may postpone its deadline.
     pub max_busy: Duration,
+    /// How long the number that its pulses carry may stand still; none: for ever.
+    pub progress_timeout: Option<Duration>,
     /// Which exits are restarted.
     pub restart: Restart,
     /// The delays between restarts in a series.
@@ -69,12 +71,17 @@ impl Policy {
         } else {
             self.nudge_wait
         };
+        // No number moves before the next pulse is due.
+        let progress_timeout = self
+            .progress_timeout
+            .map(|least| least.max(interval + grace));
         let before = (self.interval, self.grace);
         let thresholds = self.thresholds.rescaled(before, (interval, grace));
         Self {
             interval,
             grace,
             thresholds,
+            progress_timeout,
             nudge_wait,
             ..self.clone()
         }

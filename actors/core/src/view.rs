@@ -95,6 +95,10 @@ pub struct View {
     pub paused_for: Option<f64>,
     /// What it said last.
     pub message: Option<String>,
+    /// The cycle that it named last in this life.
+    pub cycle: Option<i64>,
+    /// The progress that it named last in this life.
+    pub progress: Option<f64>,
     /// What keeps a stop from ending, as `pid (name)`.
     pub blocked_by: Option<String>,
     /// Labels of the owner's.

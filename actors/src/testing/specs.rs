@@ -31,6 +31,7 @@ pub fn policy(watch: Watch, interval: Duration) -> Policy {
         critical: true,
         on_demand: false,
         max_busy: Duration::from_secs(30 * 60),
+        progress_timeout: None,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The mistakes of a text, one a line, without the file's name.
-fn mistakes(text: &str) -> Vec<String> {
+pub(super) fn mistakes(text: &str) -> Vec<String> {
     let Err(errors) = read(text) else {
         panic!("no mistake is found in:\n{text}");
     };

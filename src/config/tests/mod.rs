@@ -4,6 +4,7 @@
 mod hostile;
 mod mistakes;
 mod reference;
+mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;

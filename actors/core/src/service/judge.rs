@@ -58,10 +58,10 @@ impl Service {
             State::Resumed { plan, .. } => plan.as_ref().map_or(Standing::Between, standing_before),
             State::Starting { .. } if !within_start => Standing::Unready,
             State::Starting { heard: false, .. } => Standing::Starting,
-            State::Starting { heard: true, .. } => self.standing_of_heard(),
+            State::Starting { heard: true, .. } => self.standing_of_heard(now),
             State::Running { heard, .. } | State::External { heard } => {
                 if *heard || self.policy.watch == Watch::Alive {
-                    self.standing_of_heard()
+                    self.standing_of_heard(now)
                 } else if within_start {
                     Standing::Starting
                 } else if self.policy.on_demand {
@@ -73,13 +73,19 @@ impl Service {
         }
     }
 
-    fn standing_of_heard(&self) -> Standing {
-        let promises = self.policy.watch != Watch::Alive;
-        if promises && !self.policy.on_demand && !self.memory.idle {
+    fn standing_of_heard(&self, now: &Now) -> Standing {
+        if self.stands_still(now) {
+            Standing::Still
+        } else if self.is_judged_by_age() {
             Standing::Up
         } else {
             Standing::Silent
         }
+    }
+
+    /// Whether the silence of one that was heard is lateness.
+    fn is_judged_by_age(&self) -> bool {
+        self.policy.watch != Watch::Alive && !self.policy.on_demand && !self.memory.idle
     }
 
     /// All that its level follows from.
@@ -163,6 +169,7 @@ impl Service {
         let by_age = self.policy.thresholds.level_by_age(facts.age);
         match facts.standing {
             Standing::Unready => self.unready_sentence(),
+            Standing::Still => self.still_sentence(now),
             Standing::Up if by_age >= by_errors => self.late_sentence(now),
             // Whoever brought these about has said why already.
             Standing::Up
@@ -189,8 +196,10 @@ impl Service {
             Level::Unknown => self.rest_sentence(),
             Level::Warning | Level::Degraded | Level::Critical => {
                 let by_age = self.policy.thresholds.level_by_age(facts.age);
-                if facts.standing == Standing::Up && by_age == level {
-                    // Not the one that was true when the level was reached.
+                // Not the one that was true when the level was reached.
+                if facts.standing == Standing::Still {
+                    self.still_sentence(now)
+                } else if facts.standing == Standing::Up && by_age == level {
                     self.late_sentence(now)
                 } else {
                     self.memory.reason.to_string()
@@ -266,6 +275,10 @@ impl Service {
     pub(super) fn freshness(&self, now: &Now) -> Option<Freshness> {
         match self.standing(now) {
             Standing::Up => Some(self.policy.thresholds.freshness(self.excused_age(now))),
+            // Its pulses are as fresh as they are: it is only that nothing moves.
+            Standing::Still if self.is_judged_by_age() => {
+                Some(self.policy.thresholds.freshness(self.excused_age(now)))
+            }
             // It only does not say that it is ready: its pulses have an age all the same.
             Standing::Unready
                 if self.policy.watch != Watch::Alive
@@ -279,6 +292,7 @@ impl Service {
             | Standing::Failed
             | Standing::Between
             | Standing::Starting
+            | Standing::Still
             | Standing::Silent => None,
         }
     }
@@ -286,10 +300,13 @@ impl Service {
     /// Whole intervals missed; zero where silence is no lateness.
     pub(super) fn missed(&self, now: &Now) -> u32 {
         match self.standing(now) {
-            Standing::Up | Standing::Unready if self.policy.watch != Watch::Alive => {
+            Standing::Up | Standing::Still | Standing::Unready
+                if self.policy.watch != Watch::Alive =>
+            {
                 missed(self.age(now), self.policy.interval, self.policy.grace)
             }
             Standing::Up
+            | Standing::Still
             | Standing::Unready
             | Standing::Off
             | Standing::Failed
@@ -301,7 +318,7 @@ impl Service {
 
     /// The age at which one that is well ceases to be; never, where silence is no lateness.
     pub(super) fn first_age(&self) -> Duration {
-        if self.standing_of_heard() == Standing::Up {
+        if self.is_judged_by_age() {
             self.policy.thresholds.warning
         } else {
             Duration::MAX
@@ -343,14 +360,14 @@ impl Service {
             State::Starting { heard, .. } => {
                 let start = self.ahead(self.start_deadline(amnesty));
                 if heard {
-                    start.min(self.age_deadline(amnesty))
+                    start.min(self.heard_deadline(amnesty))
                 } else {
                     start
                 }
             }
             State::Running { heard, .. } | State::External { heard } => {
                 if heard || self.policy.watch == Watch::Alive {
-                    self.age_deadline(amnesty)
+                    self.heard_deadline(amnesty)
                 } else {
                     self.ahead(self.start_deadline(amnesty))
                 }
@@ -368,8 +385,14 @@ impl Service {
             .min(self.ahead(self.relief_at()))
     }
 
+    /// Of one that was heard: its age, and its number.
+    fn heard_deadline(&self, amnesty: Time) -> Time {
+        let still = self.still_at(amnesty).unwrap_or(Time::NEVER);
+        self.age_deadline(amnesty).min(self.ahead(still))
+    }
+
     fn age_deadline(&self, amnesty: Time) -> Time {
-        if self.standing_of_heard() != Standing::Up {
+        if !self.is_judged_by_age() {
             return Time::NEVER;
         }
         let thresholds = &self.policy.thresholds;

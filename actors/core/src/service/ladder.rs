@@ -80,6 +80,9 @@ impl Service {
         {
             return Some((RestartKind::Stale, self.late_sentence(now)));
         }
+        if on.stale && standing == Standing::Still {
+            return Some((RestartKind::Stale, self.still_sentence(now)));
+        }
         if on.probe && self.memory.probes >= critical_count {
             let text = format!("{} probes failed in a row", self.memory.probes);
             return Some((RestartKind::Probe, text));
@@ -251,6 +254,7 @@ impl Service {
     /// can tell.
     pub(super) fn command(&mut self, origin: Origin, now: &Now, out: &mut Vec<Action>) {
         self.new_chance(now);
+        self.forget_numbers();
         self.memory.began = Some(now.at);
         self.memory.state = State::External { heard: false };
         self.memory.ladder = Ladder::Commanded;

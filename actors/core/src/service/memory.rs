@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::progress::Pace;
 use super::state::{Ladder, Pause, State};
 use crate::backoff::RestartHistory;
 use crate::event::{Generation, Moment};
@@ -78,6 +79,8 @@ pub(super) struct Said {
     pub(super) message: Option<String>,
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,
+    /// How these numbers move.
+    pub(super) pace: Option<Pace>,
     /// How often it pulses in this life.
     pub(super) interval: Option<Duration>,
     /// It said that it reloads, and not yet that it is ready again.

@@ -36,14 +36,15 @@
 //! A service that we do not run is `External`, and its generation is always 1: its pulses are
 //! taken whatever generation they name. Its restart command is its restart.
 //!
-//! What future sources of pulses need has its place: a progress that must move is a complaint
-//! in `ladder`, kept beside `Said` in `memory`; deadlines that a service extends or changes
-//! itself move `base` and the start's deadline in `judge`.
+//! A service that pulses may hang all the same: `progress` judges a number that must move.
+//! Deadlines that a service extends or changes itself move `base` and the start's deadline in
+//! `judge`.
 
 mod ends;
 mod judge;
 mod ladder;
 mod memory;
+mod progress;
 mod says;
 mod signs;
 mod starts;
@@ -289,7 +290,7 @@ impl Service {
                 failure,
             } => self.start_failed(generation, &failure, now, out),
             Event::Adopted { generation, pid } => self.adopted(generation, pid, now, out),
-            Event::Ready { generation } => self.ready(generation, out),
+            Event::Ready { generation } => self.ready(generation, now, out),
             Event::Exited {
                 generation,
                 exit,
@@ -388,6 +389,7 @@ impl Service {
             && memory.busy_until == Time(0)
             && !memory.idle
             && !memory.stuck
+            && !self.is_paced()
     }
 
     /// [`Event::Pause`].
@@ -472,6 +474,7 @@ impl Service {
         } else if self.missing.take().is_some() {
             // Its silence while it could not work is not held against it.
             self.memory.since = self.memory.since.max(now.at.time);
+            self.move_from(now.at.time);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::policy::{Policy, Watch};
 use crate::time::Time;
 
 impl Service {
-    fn said(&mut self) -> &mut Said {
+    pub(super) fn said(&mut self) -> &mut Said {
         self.memory.said.get_or_insert_with(Box::default)
     }
 
@@ -104,13 +104,13 @@ impl Service {
     }
 
     /// A reload, if it said that it does one, is over.
-    pub(super) fn reloaded(&mut self) {
+    pub(super) fn reloaded(&mut self, now: &Now) {
         let said = self.memory.said.as_mut();
         if !said.is_some_and(|said| std::mem::take(&mut said.reloading)) {
             return;
         }
         match self.memory.state {
-            State::Running { .. } | State::External { .. } => self.memory.busy_until = Time(0),
+            State::Running { .. } | State::External { .. } => self.end_busy(now),
             State::New
             | State::Stopped { .. }
             | State::Waiting { .. }
@@ -125,7 +125,6 @@ impl Service {
     }
 
     fn silent_for(&mut self, time: Duration, now: &Now) {
-        let until = now.at.time + time;
-        self.memory.busy_until = self.memory.busy_until.max(until);
+        self.ask_busy(now.at.time + time);
     }
 }

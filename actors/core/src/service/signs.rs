@@ -1,11 +1,10 @@
 //! Signs of life and of trouble: pulses, errors, failed probes.
 
 use super::state::State;
-use super::{Now, Service, memory};
+use super::{Now, Service};
 use crate::event::{Action, EventKind, Generation, Moment, Note, PulseState};
 use crate::level::Level;
 use crate::policy::{Ready, Watch};
-use crate::time::Time;
 
 impl Service {
     /// Whether a fact about that generation is one about the present life.
@@ -37,14 +36,20 @@ impl Service {
             Some(PulseState::Idle) => (true, false),
             Some(PulseState::Stuck) => (false, true),
         };
-        self.memory.idle = idle;
+        if std::mem::replace(&mut self.memory.idle, idle) {
+            self.move_from(now.at.time);
+        }
         self.memory.stuck = stuck;
-        self.memory.busy_until = Time(0);
+        self.end_busy(now);
         if let Some(note) = note {
-            self.note(*note, now);
+            self.note(*note, now.at, now);
         }
         if stuck {
             self.raise(Level::Critical, "it says that it is stuck".to_owned());
+            return;
+        }
+        if self.stands_still(now) {
+            // It lives, and that is all: no clean pulse.
             return;
         }
         self.memory.reported = 0;
@@ -96,7 +101,7 @@ impl Service {
         self.memory.idle = state == Some(PulseState::Idle);
         self.memory.stuck = state == Some(PulseState::Stuck);
         if let Some(note) = note {
-            self.note(*note, now);
+            self.note(*note, at, now);
         }
         if self.memory.stuck {
             self.raise(Level::Critical, "it says that it is stuck".to_owned());
@@ -155,26 +160,22 @@ impl Service {
         }
     }
 
-    fn note(&mut self, note: Note, now: &Now) {
+    /// Takes what it says, received then.
+    fn note(&mut self, note: Note, at: Moment, now: &Now) {
+        self.count(&note, at);
         let Note {
             state: _,
             message,
-            cycle,
-            progress,
+            cycle: _,
+            progress: _,
             busy_for,
             metrics: _,
         } = note;
         if let Some(busy_for) = busy_for {
-            self.memory.busy_until = now.at.time + busy_for.min(self.policy.max_busy);
+            self.ask_busy(now.at.time + busy_for.min(self.policy.max_busy));
         }
-        if message.is_some() || cycle.is_some() || progress.is_some() {
-            let said = self
-                .memory
-                .said
-                .get_or_insert_with(Box::<memory::Said>::default);
-            said.message = message.or(said.message.take());
-            said.cycle = cycle.or(said.cycle);
-            said.progress = progress.or(said.progress);
+        if message.is_some() {
+            self.said().message = message;
         }
     }
 

@@ -203,6 +203,7 @@ impl Service {
         self.memory.ladder = Ladder::Calm;
         self.memory.probing = origin == Origin::Probing;
         self.unsay();
+        self.forget_numbers();
         self.memory.generation = Generation(self.memory.generation.0.saturating_add(1));
         self.memory.state = State::Starting {
             pid: None,
@@ -236,6 +237,7 @@ impl Service {
         self.memory.reported = 0;
         self.memory.probes = 0;
         self.memory.clean = 0;
+        self.move_from(now.at.time);
     }
 
     /// Counts and tells of a start that is a restart.
@@ -318,11 +320,11 @@ impl Service {
     }
 
     /// [`Event::Ready`].
-    pub(super) fn ready(&mut self, generation: Generation, out: &mut Vec<Action>) {
+    pub(super) fn ready(&mut self, generation: Generation, now: &Now, out: &mut Vec<Action>) {
         if generation != self.memory.generation {
             return;
         }
-        self.reloaded();
+        self.reloaded(now);
         if let State::Starting { pid, heard } = self.memory.state {
             match self.policy.ready {
                 Ready::Notify | Ready::Probe => {

@@ -88,6 +88,8 @@ impl Service {
                 .and_then(|pause| pause.until)
                 .map(|until| seconds(until.since(now.at.time))),
             message: memory.said.as_ref().and_then(|said| said.message.clone()),
+            cycle: memory.said.as_ref().and_then(|said| said.cycle),
+            progress: memory.said.as_ref().and_then(|said| said.progress),
             blocked_by: match &memory.state {
                 State::Stopping { blocked, .. } => blocked.as_deref().map(str::to_owned),
                 State::New

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::state::{Ended, How};
 use crate::event::{Exit, RestartKind};
+use crate::time::Timestamp;
 
 /// A duration as people say it: `450 ms`, `2.5 s`, `95 s`, `25h 3m`.
 pub(super) fn span(duration: Duration) -> String {
@@ -53,6 +54,31 @@ pub(super) fn late(age: Duration, interval: Duration, missed: u32, of: u32) -> S
         let _ = write!(text, " (missed {missed} of {of})");
     }
     text
+}
+
+/// `cycle has stood at 7 for 95 s, since 2026-01-02T18:30:00Z; it must move within 1m`.
+pub(super) fn still(
+    cycle: Option<i64>,
+    progress: Option<f64>,
+    time: Duration,
+    since: Timestamp,
+    within: Duration,
+) -> String {
+    let (what, verb) = match (cycle, progress) {
+        (Some(cycle), None) => (format!("cycle has stood at {cycle}"), "it"),
+        (None, Some(progress)) => (format!("progress has stood at {progress}"), "it"),
+        (Some(cycle), Some(progress)) => (
+            format!("cycle has stood at {cycle} and progress at {progress}"),
+            "one of them",
+        ),
+        (None, None) => ("nothing has moved".to_owned(), "it"),
+    };
+    format!(
+        "{what} for {}, since {}; {verb} must move within {}",
+        span(time),
+        since.rfc3339(),
+        exact(within)
+    )
 }
 
 /// `exited with code 1 after 3 s`.
@@ -110,7 +136,6 @@ fn signal_name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
 
     #[test]
     fn durations_read_as_people_say_them() {
@@ -139,6 +164,27 @@ mod tests {
         assert_eq!(
             late(age, interval, 0, 5),
             "no pulse for 95 s, expected every 30 s"
+        );
+    }
+
+    #[test]
+    fn standing_still_names_the_number_and_since_when() {
+        let said = |cycle, progress| {
+            let (for_, within) = (Duration::from_secs(95), Duration::from_secs(60));
+            still(cycle, progress, for_, Timestamp(0), within)
+        };
+        assert_eq!(
+            said(Some(7), None),
+            "cycle has stood at 7 for 95 s, since 1970-01-01T00:00:00Z; it must move within 1m"
+        );
+        assert_eq!(
+            said(None, Some(0.5)),
+            "progress has stood at 0.5 for 95 s, since 1970-01-01T00:00:00Z; it must move within 1m"
+        );
+        assert_eq!(
+            said(Some(7), Some(0.5)),
+            "cycle has stood at 7 and progress at 0.5 for 95 s, since 1970-01-01T00:00:00Z; \
+             one of them must move within 1m"
         );
     }
 

@@ -28,6 +28,7 @@ pub(super) fn policy() -> Policy {
         critical: true,
         on_demand: false,
         max_busy: Duration::from_secs(1_800),
+        progress_timeout: None,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

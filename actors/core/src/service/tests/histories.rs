@@ -28,6 +28,10 @@ enum Deed {
     OldPulse,
     Say(PulseState),
     Busy(u16),
+    /// It names a number, and perhaps how long it will be busy with it.
+    Count(i64, Option<u16>),
+    /// It pulses on time for so many intervals and names that number each time.
+    CountOn(i64, u8),
     Error(bool),
     ProbeFails,
     SaysReady,
@@ -91,6 +95,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::OldPulse),
         2 => state.prop_map(Deed::Say),
         1 => any::<u16>().prop_map(Deed::Busy),
+        4 => (0_i64..3, prop::option::weighted(0.2, 0_u16..3_000))
+            .prop_map(|(number, busy)| Deed::Count(number, busy)),
+        3 => (0_i64..3, 1_u8..12).prop_map(|(number, times)| Deed::CountOn(number, times)),
         3 => prop::bool::weighted(0.2).prop_map(Deed::Error),
         3 => Just(Deed::ProbeFails),
         2 => Just(Deed::SaysReady),
@@ -131,53 +138,48 @@ fn policies() -> impl Strategy<Value = Policy> {
         Ready::Running,
     ]);
     let flags = prop::array::uniform7(any::<bool>());
-    (
-        watch,
-        restart,
-        ready,
-        flags,
-        0_u32..5,
-        1_u32..4,
-        1_u64..2_000,
+    let times = (prop::option::of(12_u64..400), 1_u64..2_000, 1_u64..2_000);
+    (watch, restart, ready, flags, 0_u32..5, 1_u32..4, times).prop_map(
+        |(watch, restart, ready, flags, max, recover_after, times)| {
+            let (progress, max_busy, quarantine) = times;
+            let [nudge, restarts, stale, probe, errors, on_demand, short] = flags;
+            let base = match watch {
+                0 => policy(),
+                1 => alive(),
+                _ => external(),
+            };
+            Policy {
+                restart,
+                ready: if base.watch == Watch::Alive && ready == Ready::Pulse {
+                    Ready::Running
+                } else {
+                    ready
+                },
+                nudge,
+                poke_restarts: restarts || short,
+                poke_on: PokeOn {
+                    stale: stale || short,
+                    probe,
+                    errors,
+                },
+                on_demand: on_demand && !short,
+                recover_after,
+                max_busy: Duration::from_secs(max_busy),
+                progress_timeout: progress.map(Duration::from_secs),
+                quarantine_for: Duration::from_secs(quarantine),
+                backoff: Backoff::new(
+                    Duration::from_millis(500),
+                    Duration::from_secs(if short { 5 } else { 300 }),
+                    2.0,
+                    0.1,
+                    Duration::from_secs(60),
+                )
+                .unwrap(),
+                intensity: Intensity::new(max, Duration::from_secs(900)).unwrap(),
+                ..base
+            }
+        },
     )
-        .prop_map(
-            |(watch, restart, ready, flags, max, recover_after, quarantine)| {
-                let [nudge, restarts, stale, probe, errors, on_demand, short] = flags;
-                let base = match watch {
-                    0 => policy(),
-                    1 => alive(),
-                    _ => external(),
-                };
-                Policy {
-                    restart,
-                    ready: if base.watch == Watch::Alive && ready == Ready::Pulse {
-                        Ready::Running
-                    } else {
-                        ready
-                    },
-                    nudge,
-                    poke_restarts: restarts || short,
-                    poke_on: PokeOn {
-                        stale: stale || short,
-                        probe,
-                        errors,
-                    },
-                    on_demand: on_demand && !short,
-                    recover_after,
-                    quarantine_for: Duration::from_secs(quarantine),
-                    backoff: Backoff::new(
-                        Duration::from_millis(500),
-                        Duration::from_secs(if short { 5 } else { 300 }),
-                        2.0,
-                        0.1,
-                        Duration::from_secs(60),
-                    )
-                    .unwrap(),
-                    intensity: Intensity::new(max, Duration::from_secs(900)).unwrap(),
-                    ..base
-                }
-            },
-        )
 }
 
 impl World {
@@ -221,12 +223,26 @@ impl World {
                     ..Note::default()
                 }),
             )?,
+            Deed::Count(number, busy) => self.pulse(
+                1,
+                Some(Note {
+                    cycle: Some(number),
+                    busy_for: busy.map(|seconds| Duration::from_secs(seconds.into())),
+                    ..Note::default()
+                }),
+            )?,
+            Deed::CountOn(number, times) => {
+                for _ in 0..times {
+                    self.pass(Duration::from_secs(10))?;
+                    self.deed(Deed::Count(number, None))?;
+                }
+            }
             Deed::Error(critical) => {
                 if self.lives() {
                     if !self.stopped {
                         self.base = self.now();
                         // A sign of life, too: what it was poked for as silent is over.
-                        if !self.is_unready() && !self.stuck {
+                        if !self.is_unready() && !self.stuck && !self.is_still() {
                             self.pokes = 0;
                         }
                     }
@@ -250,6 +266,7 @@ impl World {
                     let silent = self.silent();
                     if self.bench.state() == "starting"
                         && silent < self.policy().thresholds.critical
+                        && !self.is_still()
                     {
                         self.pokes = 0;
                     }

@@ -135,6 +135,17 @@ impl World {
         if self.stuck {
             return Ok(());
         }
+        if change.reason.contains("has stood at") {
+            prop_assert_eq!(change.to, Some("stale"));
+            prop_assert!(self.policy().poke_on.stale);
+            let timeout = self.policy().progress_timeout;
+            let still = self.still();
+            let late = timeout
+                .zip(still)
+                .is_some_and(|(t, still)| still >= t + excuse);
+            prop_assert!(late, "poked after {still:?} of {timeout:?}");
+            return Ok(());
+        }
         match change.to {
             Some("stale") if self.heard && !change.reason.contains("start") => {
                 prop_assert!(self.policy().poke_on.stale && !self.policy().on_demand);
@@ -187,7 +198,28 @@ impl World {
                 "{word:?} after a stop"
             );
         }
-        self.never_missed(facts.standing)
+        self.never_missed(facts.standing)?;
+        self.never_missed_standing_still(facts.standing)
+    }
+
+    /// Nor one whose number stands still.
+    fn never_missed_standing_still(&self, standing: Standing) -> Result<(), TestCaseError> {
+        let policy = self.policy();
+        let Some((timeout, still)) = policy.progress_timeout.zip(self.still()) else {
+            prop_assert_ne!(standing, Standing::Still);
+            return Ok(());
+        };
+        let up = matches!(standing, Standing::Up | Standing::Still | Standing::Silent);
+        let watched = !self.stopped && !self.paused && self.lives() && self.heard && up;
+        if !watched || still < timeout + policy.grace {
+            return Ok(());
+        }
+        prop_assert_eq!(standing, Standing::Still);
+        prop_assert_eq!(self.bench.service.level(), Level::Critical);
+        if policy.poke_on.stale && !self.missing {
+            prop_assert!(self.pokes > 0, "stands still for {still:?} and not poked");
+        }
+        Ok(())
     }
 
     /// Never a missed poke after the deadline and its grace.

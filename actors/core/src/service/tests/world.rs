@@ -46,6 +46,12 @@ pub(super) struct World {
     pub(super) idle: bool,
     pub(super) busy_until: Time,
     pub(super) stuck: bool,
+    /// The number that it named last in this life.
+    pub(super) cycle: Option<i64>,
+    /// From when on that must move again.
+    pub(super) moved: Time,
+    /// Until when it was busy since then.
+    pub(super) was_busy: Time,
     /// The last sign of life, or what gives it a new chance.
     pub(super) base: Time,
     pub(super) heard: bool,
@@ -82,6 +88,9 @@ impl World {
             idle: false,
             busy_until: Time(0),
             stuck: false,
+            cycle: None,
+            moved: Time(0),
+            was_busy: Time(0),
             base,
             heard: false,
             pulses: 0,
@@ -116,6 +125,49 @@ impl World {
         self.stuck = false;
         self.idle = false;
         self.busy_until = Time(0);
+        self.moved = self.now();
+    }
+
+    /// How long its number has stood still, if that counts now.
+    pub(super) fn still(&self) -> Option<Duration> {
+        let judged = self.policy().progress_timeout.is_some()
+            && self.cycle.is_some()
+            && !self.idle
+            && !self.policy().on_demand;
+        let from = self.moved.max(self.was_busy).max(self.busy_until);
+        judged.then(|| self.now().since(from))
+    }
+
+    /// Whether that is too long.
+    pub(super) fn is_still(&self) -> bool {
+        let timeout = self.policy().progress_timeout.unwrap_or(Duration::MAX);
+        self.still().is_some_and(|still| still >= timeout)
+    }
+
+    /// What it says of its number and its busyness.
+    fn says(&mut self, note: Option<&Note>) {
+        let now = self.now();
+        let state = note.and_then(|note| note.state);
+        let was_idle = std::mem::replace(&mut self.idle, state == Some(PulseState::Idle));
+        if was_idle {
+            self.moved = self.moved.max(now);
+        }
+        self.was_busy = self.was_busy.max(self.busy_until.min(now));
+        self.stuck = state == Some(PulseState::Stuck);
+        if let Some(cycle) = note.and_then(|note| note.cycle)
+            && self.cycle != Some(cycle)
+        {
+            self.cycle = Some(cycle);
+            self.moved = now;
+            self.was_busy = Time(0);
+        }
+        let max = self.policy().max_busy;
+        let most = match self.policy().progress_timeout {
+            Some(_) if self.cycle.is_some() => self.moved + max,
+            Some(_) | None => Time::NEVER,
+        };
+        let busy = note.and_then(|note| note.busy_for);
+        self.busy_until = busy.map_or(Time(0), |busy| (now + busy.min(max)).min(most));
     }
 
     /// Gives the machine an event and carries out what it wants.
@@ -150,6 +202,7 @@ impl World {
                 self.generation = generation;
                 self.process = Process::Starting(self.now() + self.delay);
                 self.heard = false;
+                self.cycle = None;
                 self.new_chance();
             }
             Action::Stop { generation } => {
@@ -169,6 +222,7 @@ impl World {
                 prop_assert!(self.is_external() && !self.stopped);
                 self.command = Some(self.now() + self.delay);
                 self.heard = false;
+                self.cycle = None;
                 self.new_chance();
             }
             Action::AskRestart => self.waits_for_grant = true,
@@ -287,18 +341,15 @@ impl World {
             let now = self.now();
             self.base = now;
             self.heard = true;
-            let state = note.as_ref().and_then(|note| note.state);
-            self.idle = state == Some(PulseState::Idle);
-            self.busy_until = note
-                .as_ref()
-                .and_then(|note| note.busy_for)
-                .map_or(Time(0), |busy| now + busy.min(self.policy().max_busy));
-            self.stuck = state == Some(PulseState::Stuck);
             let back =
                 self.is_external() && ["backoff", "quarantined"].contains(&self.bench.state());
+            if back {
+                self.moved = now;
+            }
+            self.says(note.as_ref());
             let refuted =
                 !self.is_unready() || matches!(self.policy().ready, Ready::Pulse | Ready::Probe);
-            if back || (!self.stuck && refuted) {
+            if back || (!self.stuck && refuted && !self.is_still()) {
                 self.pokes = 0;
             }
         }
@@ -375,6 +426,7 @@ impl World {
     pub(super) fn depend(&mut self, ready: bool) -> Result<(), TestCaseError> {
         if self.missing && ready {
             self.base = self.base.max(self.now());
+            self.moved = self.moved.max(self.now());
             self.pokes = 0;
         }
         if !ready {
