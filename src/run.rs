@@ -25,6 +25,7 @@ use crate::adapters::deacon_file::RealDeaconFile;
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::dice::RealDice;
 use crate::adapters::errands::{self, RealErrands};
+use crate::adapters::http_client::HttpCalls;
 use crate::adapters::logging::{self, LogGuard};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
@@ -165,6 +166,7 @@ async fn serve(
             processes,
             errands: Rc::new(RealErrands::new(
                 own.token_env.into_iter().collect(),
+                HttpCalls::default(),
                 errands::Patience::default(),
                 limit,
             )),

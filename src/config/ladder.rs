@@ -336,13 +336,9 @@ fn http(value: &Value<'_>) -> Option<(String, String)> {
         Ok(uri) => uri,
         Err(error) => return value.wrong(format!("is no URL: {error}"), HELP),
     };
-    if uri.scheme_str() == Some("https") {
-        let help =
-            "call it by a command: { exec = [\"curl\", \"-fsS\", \"-XPOST\", \"https://…\"] }";
-        return value.wrong("needs TLS, which nudges do not speak", help);
-    }
-    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return value.wrong("is no http:// URL with a host", HELP);
+    let known = [Some("http"), Some("https")].contains(&uri.scheme_str());
+    if !known || uri.host().is_none_or(str::is_empty) {
+        return value.wrong("is no http:// or https:// URL with a host", HELP);
     }
     Some((method.to_owned(), url.to_owned()))
 }

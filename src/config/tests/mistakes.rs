@@ -296,7 +296,7 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
         ),
         (
             "nudge = { http = 'ftp://x/' }",
-            "2:18 `services.a.nudge.http` is no http:// URL with a host",
+            "2:18 `services.a.nudge.http` is no http:// or https:// URL with a host",
         ),
         (
             "nudge = { http = 'SHOUT http://x/' }",
