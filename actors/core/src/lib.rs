@@ -13,6 +13,7 @@ pub mod name;
 pub mod notify;
 pub mod overall;
 pub mod policy;
+pub mod rhythm;
 pub mod service;
 pub mod stall;
 pub mod storm;
