@@ -158,8 +158,10 @@ async fn serve(
     let limit = GivenLimit::raise();
     let processes = Rc::new(ShimProcesses::new(data_dir, url, limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
+    let registrants = settings.registrants;
     let universe = Universe::start(Setup {
         specs: settings.services,
+        admit: Box::new(move |registration| registrants.admit(registration)),
         ports: Ports {
             clock: clock.clone(),
             dice: Arc::new(RealDice::new()),
@@ -203,6 +205,7 @@ async fn serve(
         listen: own.listen,
         allowed_hosts: own.allowed_hosts,
         public_status: own.public_status,
+        allow_registration: own.allow_registration,
         token,
         child_token: Arc::new(move |name| child_token(&key, name)),
         default_interval: settings.default_interval,

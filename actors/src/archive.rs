@@ -13,7 +13,7 @@
 //! history gets an event that says where it has a gap. Supervision does not depend on any of
 //! it: the supervisor never waits for the archive once it has begun.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,9 @@ use crate::ports::{Batch, EventRow, Store, StoreError};
 
 /// How many events are kept while the database cannot be written; the oldest go first.
 const MAX_EVENTS: usize = 10_000;
+/// How many services that are to be forgotten are kept so long; what is beyond that is
+/// remembered until it registers and leaves again.
+const MAX_FORGET: usize = 10_000;
 /// How many events go into one transaction at most, so that one who waits does not wait long.
 const BATCH: usize = 4_096;
 /// The pause before a failed transaction is tried again, at first …
@@ -54,6 +57,8 @@ pub(crate) struct Archive {
     readers: Arc<Semaphore>,
     /// In order.
     events: Vec<NewEvent>,
+    /// Who is forgotten before the memories are written.
+    forget: HashSet<ServiceName>,
     memories: HashMap<ServiceName, String>,
     acks: Vec<Ack>,
     /// Who waits for the transaction under way; `None` if there is none.
@@ -89,6 +94,7 @@ impl Archive {
             guard,
             readers: Arc::new(Semaphore::new(READERS)),
             events: Vec::new(),
+            forget: HashSet::new(),
             memories: HashMap::new(),
             acks: Vec::new(),
             in_flight: None,
@@ -99,6 +105,12 @@ impl Archive {
 
     fn take(&mut self, record: Record, context: &mut Context<Self>) {
         self.events.extend(record.events);
+        for name in record.forget {
+            self.memories.remove(&name);
+            if self.forget.len() < MAX_FORGET {
+                self.forget.insert(name);
+            }
+        }
         self.memories.extend(record.memories);
         match &mut self.outage {
             Some(outage) if !record.last && (outage.retrying || self.in_flight.is_some()) => {
@@ -119,13 +131,17 @@ impl Archive {
 
     /// Begins a transaction, unless one is under way or there is nothing to write.
     fn commit(&mut self, context: &mut Context<Self>) {
-        let nothing = self.events.is_empty() && self.memories.is_empty() && self.acks.is_empty();
+        let nothing = self.events.is_empty()
+            && self.forget.is_empty()
+            && self.memories.is_empty()
+            && self.acks.is_empty();
         if self.in_flight.is_some() || nothing {
             return;
         }
         let some = self.events.len().min(BATCH);
         let batch = Batch {
             events: self.events.drain(..some).collect(),
+            forget: self.forget.drain().collect(),
             memories: self.memories.drain().collect(),
         };
         // Those who wait for an event beyond this batch wait for the next one: an
@@ -173,12 +189,13 @@ impl Archive {
     /// Reads what services remember, as it was written or is about to be.
     fn load(&self, asker: oneshot::Sender<Loaded>, address: Addr<Self>) {
         // What waits to be written is younger than what is.
-        let pending = self.memories.clone();
+        let (forget, pending) = (self.forget.clone(), self.memories.clone());
         let store = Arc::clone(&self.store);
         let task = actix_rt::task::spawn_blocking(move || {
             let read = on_store(&store, &address, |store| store.load());
             let loaded = read.map(|rows| {
                 let mut rows: HashMap<String, String> = rows.into_iter().collect();
+                rows.retain(|name, _| !forget.contains(name.as_str()));
                 rows.extend(
                     pending
                         .into_iter()
@@ -208,9 +225,12 @@ impl Archive {
             refused += 1;
         }
         for (name, memory) in batch.memories {
-            // A younger one may have come meanwhile.
-            self.memories.entry(name).or_insert(memory);
+            // A younger one may have come meanwhile, or it is to be forgotten now.
+            if !self.forget.contains(&name) {
+                self.memories.entry(name).or_insert(memory);
+            }
         }
+        self.forget.extend(batch.forget);
         self.events.splice(0..0, batch.events);
         let first = self.outage.is_none();
         if self.outage.as_ref().is_none_or(|outage| outage.why != why) {

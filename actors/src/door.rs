@@ -31,6 +31,8 @@ pub(crate) struct Door {
     pub(crate) under_way: AtomicBool,
     /// The present life, for what is said about one.
     pub(crate) generation: AtomicU32,
+    /// It is no longer watched: nothing more is said of it.
+    closed: AtomicBool,
     /// Messages that wait to be read or recorded.
     waiting: AtomicU32,
     /// Messages refused because too many waited, over all services.
@@ -56,6 +58,7 @@ impl Door {
             address: Address::new(),
             under_way: AtomicBool::new(false),
             generation: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             refused,
             bell,
@@ -79,6 +82,16 @@ impl Door {
         if self.slot.add(pulses) {
             self.bell.ring(self);
         }
+    }
+
+    /// From now on nothing more is said of it.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is no longer watched.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Whether messages of this service wait, which a pulse in the slot would overtake.

@@ -129,7 +129,14 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // Actors are also dropped, unpanicked, when their whole system ends.
-        if let Some(text) = self.world.take_last_words() {
+        let words = self.world.take_last_words();
+        if let Subject::Service(id) = self.subject
+            && self.world.left(id)
+        {
+            // It was to end anyway.
+            return;
+        }
+        if let Some(text) = words {
             self.world.mourn(Death {
                 subject: self.subject,
                 text,

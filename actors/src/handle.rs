@@ -15,10 +15,11 @@ use crate::archive::Archive;
 use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
-    Ack, Control, Denied, GetEvents, GetOverview, GetService, Informed, Overview, Record,
-    ServiceId, Shutdown, Verb, Watch,
+    Ack, Control, Denied, GetEvents, GetOverview, GetRegistrations, GetService, Informed, Overview,
+    Record, Register, ServiceId, Shutdown, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::{EventQuery, EventRow, StoreError};
+use crate::registration::{Registered, Registration};
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
 
@@ -54,7 +55,7 @@ pub enum InformError {
     /// Its mailbox is full: counted, and the sender is told (503).
     #[error("too many messages for this service wait already")]
     Full,
-    /// Its actor is being rebuilt or stopped (503).
+    /// Its actor is being rebuilt or has ended (503).
     #[error("the service's actor does not answer")]
     Closed,
     /// It counts as life, but could not be recorded (507).
@@ -99,6 +100,13 @@ impl Directory {
             .cloned()
     }
 
+    pub(crate) fn remove(&self, name: &ServiceName) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+    }
+
     pub(crate) fn insert(&self, door: &Arc<Door>) {
         self.0
             .write()
@@ -116,6 +124,13 @@ impl ServiceHandle {
         &self.0.name
     }
 
+    /// Its place in the table.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.0.id.0
+    }
+
     pub(crate) fn id(&self) -> ServiceId {
         self.0.id
     }
@@ -124,8 +139,11 @@ impl ServiceHandle {
     /// same service is already under way. While its actor is being rebuilt it is kept.
     ///
     /// # Errors
-    /// None now: a service that ceases to be watched will refuse with [`InformError::Closed`].
+    /// [`InformError::Closed`] where it is no longer watched.
     pub fn pulse(&self, at: Mono) -> Result<(), InformError> {
+        if self.0.is_closed() {
+            return Err(InformError::Closed);
+        }
         // It waits in the slot until it is read, whatever happens to actors meanwhile.
         self.0.pulse(at);
         Ok(())
@@ -217,7 +235,8 @@ impl SupervisorHandle {
         let answer = supervisor.send(Control { name, verb }).await;
         let answer = answer.map_err(|_| Unreachable)?;
         if answer.is_ok() {
-            self.recorded().await;
+            // Recorded, refused or neither in time: the order stands.
+            let _ = self.recorded().await;
         }
         Ok(answer)
     }
@@ -225,19 +244,24 @@ impl SupervisorHandle {
     /// Waits until all that was told to the archive so far is on record, so that an order that
     /// was confirmed survives our SIGKILL; only for a moment, because a full or locked disk
     /// must not keep anybody from commanding.
-    async fn recorded(&self) {
+    async fn recorded(&self) -> Result<(), StoreError> {
         const PATIENCE: Duration = Duration::from_secs(1);
-        let Some(archive) = self.archive.get() else {
-            return;
-        };
+        let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
         let (ack, recorded) = Ack::ours();
         let record = Record {
             acks: vec![ack],
             ..Record::default()
         };
-        if archive.send(record).await.is_ok() {
-            // Recorded, refused or neither in time: the order stands.
-            let _ = tokio::time::timeout(PATIENCE, recorded).await;
+        if archive.send(record).await.is_err() {
+            return Err(StoreError::NoArchive);
+        }
+        match tokio::time::timeout(PATIENCE, recorded).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(InformError::NotRecorded(why)))) => Err(why),
+            Ok(Ok(Err(InformError::Full | InformError::Closed)) | Err(_)) => {
+                Err(StoreError::NoArchive)
+            }
+            Err(_late) => Err(StoreError::Busy),
         }
     }
 
@@ -248,6 +272,67 @@ impl SupervisorHandle {
     pub async fn watch(&self, spec: ServiceSpec) -> Result<bool, Unreachable> {
         let supervisor = self.supervisor.get().ok_or(Unreachable)?;
         supervisor.send(Watch(spec)).await.map_err(|_| Unreachable)
+    }
+
+    /// Ceases to watch a service. One that we run is stopped first, and this returns when
+    /// nothing of it is left.
+    ///
+    /// # Errors
+    /// Where it does not answer; within, where it refuses.
+    pub async fn unwatch(&self, name: &ServiceName) -> Result<Result<(), Denied>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(Unwatch(name.clone())).await;
+        let answer = answer.ok().flatten().ok_or(Unreachable)?;
+        if answer.is_ok() {
+            // As with an order: it stands.
+            let _ = self.recorded().await;
+        }
+        Ok(answer)
+    }
+
+    /// Watches a service that names itself, or takes what it says anew.
+    ///
+    /// # Errors
+    /// Where it does not answer; within, where it refuses.
+    pub async fn register(
+        &self,
+        registration: Registration,
+    ) -> Result<Result<Registered, Denied>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(Register(registration)).await;
+        Ok(match answer.map_err(|_| Unreachable)? {
+            Ok(change) => Ok(Registered {
+                change,
+                recorded: self.recorded().await,
+            }),
+            Err(denied) => Err(denied),
+        })
+    }
+
+    /// Ceases to watch a service that named itself. Within, whether that is on record.
+    ///
+    /// # Errors
+    /// Where it does not answer; within, where it refuses.
+    pub async fn unregister(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Result<Result<(), StoreError>, Denied>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(Unregister(name.clone())).await;
+        Ok(match answer.map_err(|_| Unreachable)? {
+            Ok(()) => Ok(self.recorded().await),
+            Err(denied) => Err(denied),
+        })
+    }
+
+    /// The services that named themselves, by name.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn registrations(&self) -> Result<Vec<Registration>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(GetRegistrations).await;
+        answer.map_err(|_| Unreachable)
     }
 
     /// Recorded events.

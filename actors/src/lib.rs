@@ -12,6 +12,8 @@ mod internal;
 mod link;
 pub mod messages;
 pub mod ports;
+pub mod registration;
+mod roster;
 mod service;
 mod slot;
 pub mod source;

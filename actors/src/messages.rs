@@ -12,6 +12,7 @@ use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
 use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::registration::{Registering, Registration};
 use crate::slot::Folded;
 use crate::source::Heard;
 use crate::spec::ServiceSpec;
@@ -113,6 +114,23 @@ pub enum Denied {
     /// One of our own actors.
     #[error("{0} is a part of the supervisor itself")]
     Internal(ServiceName),
+    /// It is being stopped in order to be watched no longer.
+    #[error("{0} is about to be watched no longer")]
+    Leaving(ServiceName),
+    /// Others need it.
+    #[error("{0} is needed by {1}")]
+    Needed(ServiceName, String),
+    /// It did not name itself: the configuration does.
+    #[error("{0} is a service of the configuration")]
+    Configured(ServiceName),
+    /// Too many have named themselves.
+    #[error(
+        "{0} services are registered already, and more are not taken: remove one that is not needed"
+    )]
+    TooMany(usize),
+    /// What it says of itself cannot be.
+    #[error("it cannot be watched like that: {0}")]
+    Unfit(String),
     /// We are stopping.
     #[error("the supervisor is shutting down")]
     ShuttingDown,
@@ -156,6 +174,8 @@ pub struct Shutdown {
 pub struct Record {
     /// New events, in order.
     pub events: Vec<NewEvent>,
+    /// Which services to forget, before anything is remembered.
+    pub forget: Vec<ServiceName>,
     /// What services must remember, as JSON; the last one of a service wins.
     pub memories: Vec<(ServiceName, String)>,
     /// Who waits.
@@ -295,6 +315,38 @@ pub(crate) enum Found {
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub(crate) struct Watch(pub(crate) ServiceSpec);
+
+/// Anybody → Supervisor: watch this service no longer; answered when nothing of it is left,
+/// or, with nothing, when the supervisor was rebuilt meanwhile.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Result<(), Denied>>")]
+pub(crate) struct Unwatch(pub(crate) ServiceName);
+
+/// HTTP → Supervisor: a service names itself.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Registering, Denied>")]
+pub(crate) struct Register(pub(crate) Registration);
+
+/// HTTP → Supervisor: a service that named itself goes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Denied>")]
+pub(crate) struct Unregister(pub(crate) ServiceName);
+
+/// HTTP → Supervisor: which services named themselves, by name.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Registration>")]
+pub(crate) struct GetRegistrations;
+
+/// Supervisor → Service: you are no longer watched, end.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
+/// A service's actor → Supervisor: it has ended, and this is the last that is said under its
+/// number.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Freed(pub(crate) ServiceId);
 
 /// Supervisor → Archive: what services remember, the last of each, written or not yet.
 #[derive(Debug, Clone, Copy, Message)]

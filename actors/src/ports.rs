@@ -43,6 +43,10 @@ pub trait Processes {
         process: &'a ProcessSpec,
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>>;
+
+    /// Forgets how the last life of a service ended, of which nothing is left: the next of
+    /// that name is another.
+    fn forget(&self, name: &ServiceName);
 }
 
 /// Where a process adapter tells what happens.
@@ -180,6 +184,8 @@ pub trait Store: Send {
 pub struct Batch {
     /// New events, in order.
     pub events: Vec<NewEvent>,
+    /// Which services to forget, before anything is remembered.
+    pub forget: Vec<ServiceName>,
     /// What services must remember, as JSON; each service at most once.
     pub memories: Vec<(ServiceName, String)>,
 }

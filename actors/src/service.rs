@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -35,8 +35,8 @@ use crate::door::{Door, MAILBOX};
 use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
 use crate::handle::Inform;
 use crate::messages::{
-    Ack, Announce, Announced, Beat, Found, Happened, Informed, Overheard, Poke, Pulse, Report,
-    Settle,
+    Ack, Announce, Announced, Beat, Found, Happened, Informed, Leave, Overheard, Poke, Pulse,
+    Report, Settle,
 };
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
 use crate::slot::Folded;
@@ -106,6 +106,9 @@ impl Service {
     }
 
     fn tell(&self, folded: Folded) {
+        if self.door.is_closed() {
+            return;
+        }
         self.door.under_way.store(true, Ordering::Relaxed);
         // Bounded: plain pulses wait in the slot while one message is under way (see `Beat`),
         // and what else drains the slot is bounded itself.
@@ -124,6 +127,9 @@ impl Service {
     }
 
     fn report(&self, event: Event, at: Mono, ack: Option<Ack>) {
+        if self.door.is_closed() {
+            return;
+        }
         // Bounded: what carries an acknowledgement by the places of its door, what a process
         // says by its life. Lost only if the supervisor is being rebuilt: then it asks for
         // what lives, and a client is told that nobody answered.
@@ -253,6 +259,9 @@ impl Service {
     /// Tells the supervisor what lives; during a start, when it has ended.
     fn announce(&mut self) {
         let Some(hands) = &mut self.hands else { return };
+        if self.door.is_closed() {
+            return;
+        }
         let generation = self.generation;
         let found = match &hands.held {
             Held::Nothing => Found::Nothing,
@@ -438,16 +447,19 @@ impl Service {
         done: impl FnOnce(Option<String>) -> Event + 'static,
     ) {
         let world = Rc::clone(self.guard.world());
-        let service = self.door.id;
+        let door = Arc::clone(&self.door);
         actix_rt::spawn(async move {
             let result = AssertUnwindSafe(errand).catch_unwind().await;
             let failed = match result {
                 Ok(result) => result.err(),
                 Err(payload) => Some(format!("its code panicked: {}", text_of(&*payload))),
             };
+            if door.is_closed() {
+                return;
+            }
             // Bounded: the supervisor has one errand of a service under way at a time.
             world.supervisor.tell(Report {
-                service,
+                service: door.id,
                 event: done(failed),
                 at: world.ports.clock.mono(),
                 ack: None,
@@ -526,7 +538,8 @@ impl Handler<Overheard> for Service {
         guarded(self, context, |actor, _| {
             actor.drain();
             let generation = actor.generation;
-            if message.generation.is_some_and(|of| of != generation) {
+            let past = message.generation.is_some_and(|of| of != generation);
+            if past || actor.door.is_closed() {
                 return;
             }
             // Bounded: by the places of the door.
@@ -547,6 +560,9 @@ impl Handler<Settle> for Service {
     fn handle(&mut self, settle: Settle, context: &mut Self::Context) {
         guarded(self, context, |actor, _| {
             actor.drain();
+            if actor.door.is_closed() {
+                return;
+            }
             // Bounded: by the places of the door.
             actor.guard.world().supervisor.tell(settle);
         });
@@ -579,6 +595,19 @@ impl Handler<Poke> for Service {
                 Poke::Stop(generation) => actor.stop(generation),
                 Poke::RestartCommand => actor.restart_command(),
             }
+        });
+    }
+}
+
+impl Handler<Leave> for Service {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| {
+            actor.listening = Box::default();
+            // What still waits is read, and nobody hears of it: the door is closed.
+            actor.hands = None;
+            context.terminate();
         });
     }
 }

@@ -19,10 +19,13 @@
 //! - `decide`: events to machines, actions to actors;
 //! - `turn`: time: the timer, stalls, the wheel, what is done each second;
 //! - `tell`: log, history, memory;
-//! - `order`: starting and stopping in the order of dependencies.
+//! - `order`: starting and stopping in the order of dependencies;
+//! - `roll`: who is watched: services come and go while everything runs.
 
 mod decide;
 mod order;
+mod roll;
+mod table;
 mod tell;
 mod turn;
 
@@ -54,12 +57,16 @@ use crate::door::Door;
 use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start};
 use crate::internal;
 use crate::messages::{
-    Announce, Announced, Control, Denied, Found, GetOverview, GetService, Load, Overview, Pulse,
-    Rebuilt, Record, Report, SelfPulse, ServiceId, Settle, Shutdown, Storage, Verb, Watch,
+    Announce, Announced, Control, Denied, Found, Freed, GetOverview, GetRegistrations, GetService,
+    Load, Overview, Pulse, Rebuilt, Record, Register, Report, SelfPulse, ServiceId, Settle,
+    Shutdown, Storage, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::StoreError;
+use crate::registration::{Registering, Registration};
 use crate::spec::ServiceSpec;
 use crate::world::Watched;
+
+use table::Table;
 
 /// How many messages are handled before the other actors get their turn.
 const BATCH: u32 = 256;
@@ -73,7 +80,7 @@ const MAILBOX: usize = 4_096;
 pub(crate) struct Supervisor {
     guard: Guard,
     /// By [`ServiceId`].
-    entries: Vec<Entry>,
+    entries: Table<Entry>,
     /// Our own actors among them.
     internal: HashMap<Subject, u32>,
     wheel: Wheel,
@@ -110,6 +117,10 @@ pub(crate) struct Supervisor {
     poked: Option<String>,
     /// What is to happen to a service as soon as nothing that needs it runs.
     stopping: HashMap<u32, Event>,
+    /// Who is being stopped in order to be watched no longer, and who waits for that.
+    departing: HashMap<u32, Vec<oneshot::Sender<()>>>,
+    /// Those of them of which nothing is left, perhaps.
+    departed: Vec<u32>,
     /// Whose announcement has not come.
     unannounced: usize,
     closing: Option<Closing>,
@@ -172,7 +183,7 @@ impl Supervisor {
         let begin = attention.now(present.mono);
         Self {
             guard,
-            entries: Vec::new(),
+            entries: Table::default(),
             internal: HashMap::new(),
             wheel: Wheel::new(begin),
             brake: Brake::default(),
@@ -194,6 +205,8 @@ impl Supervisor {
             outbox: Record::default(),
             poked: None,
             stopping: HashMap::new(),
+            departing: HashMap::new(),
+            departed: Vec::new(),
             unannounced: 0,
             closing: None,
             storage: Ok(()),
@@ -215,14 +228,13 @@ impl Supervisor {
         self.look();
         let begin = self.now().time;
         self.wheel = Wheel::new(begin);
-        let watched: Vec<Watched> = world.watched.borrow().clone();
-        self.graph = graph_of(&watched).unwrap_or_else(|errors| {
-            for why in errors {
-                error!(world.log, "dependency left out"; "error" => %why);
-            }
-            Dependencies::default()
-        });
-        self.entries.reserve_exact(watched.len());
+        world.roster.borrow_mut().begin();
+        let watched: Vec<Watched> = {
+            let roster = world.roster.borrow();
+            roster.iter().map(|(_, one)| one.clone()).collect()
+        };
+        self.regraph();
+        self.entries.reserve(watched.len());
         for one in watched {
             let memory = memories.remove(one.spec.name.as_str());
             self.enter(one, memory);
@@ -243,7 +255,8 @@ impl Supervisor {
         &mut self,
         loaded: Result<Vec<(String, String)>, StoreError>,
     ) -> HashMap<String, Memory> {
-        let log = &self.guard.world().log;
+        let world = Rc::clone(self.guard.world());
+        let log = &world.log;
         let rows = loaded.unwrap_or_else(|why| {
             error!(log, "memories cannot be read, services are judged afresh"; "error" => %why);
             self.storage = Err(why.to_string());
@@ -253,6 +266,9 @@ impl Supervisor {
         for (name, json) in rows {
             match serde_json::from_str(&json) {
                 Ok(memory) => {
+                    if world.directory.get(&name).is_none() {
+                        self.readmit(&name, &json);
+                    }
                     memories.insert(name, memory);
                 }
                 Err(why) => warn!(log, "memory cannot be read, the service is judged afresh";
@@ -281,7 +297,7 @@ impl Supervisor {
         self.unannounced += usize::from(!announced);
         door.under_way.store(false, Ordering::Relaxed);
         let ready = service.is_ready();
-        self.entries.push(Entry {
+        let entry = Entry {
             service,
             spec,
             door,
@@ -292,20 +308,10 @@ impl Supervisor {
             leaving: false,
             found: false,
             begun: false,
-        });
+        };
+        self.entries.put(id, entry);
         id
     }
-}
-
-/// The graph of all that is watched.
-fn graph_of(
-    watched: &[Watched],
-) -> Result<Dependencies, Vec<supervisor_core::dependency::DependencyError>> {
-    let nodes: Vec<_> = watched
-        .iter()
-        .map(|one| (one.spec.name.clone(), one.spec.depends_on.clone()))
-        .collect();
-    Dependencies::new(&nodes)
 }
 
 // === what reaches it ===
@@ -414,6 +420,7 @@ impl Handler<GetOverview> for Supervisor {
             let (own, services): (Vec<_>, Vec<_>) = actor
                 .entries
                 .iter()
+                .map(|(_, entry)| entry)
                 .partition(|entry| entry.spec.name.is_internal());
             let services = services.into_iter().chain(own);
             MessageResult(Overview {
@@ -469,6 +476,69 @@ impl Handler<Watch> for Supervisor {
             actor.finish(context);
             taken
         })
+    }
+}
+
+impl Handler<Unwatch> for Supervisor {
+    type Result = ResponseFuture<Option<Result<(), Denied>>>;
+
+    fn handle(&mut self, Unwatch(name): Unwatch, context: &mut Self::Context) -> Self::Result {
+        guarded(self, context, |actor, context| {
+            actor.look();
+            let answer = actor.unwatch(&name);
+            actor.finish(context);
+            Box::pin(async {
+                match answer {
+                    Ok(gone) => gone.await.ok().map(Ok),
+                    Err(denied) => Some(Err(denied)),
+                }
+            })
+        })
+    }
+}
+
+impl Handler<Register> for Supervisor {
+    type Result = Result<Registering, Denied>;
+
+    fn handle(&mut self, message: Register, context: &mut Self::Context) -> Self::Result {
+        guarded(self, context, |actor, context| {
+            actor.look();
+            let answer = actor.register(message.0);
+            actor.finish(context);
+            answer
+        })
+    }
+}
+
+impl Handler<Unregister> for Supervisor {
+    type Result = Result<(), Denied>;
+
+    fn handle(&mut self, message: Unregister, context: &mut Self::Context) -> Self::Result {
+        guarded(self, context, |actor, context| {
+            actor.look();
+            let answer = actor.unregister(&message.0);
+            actor.finish(context);
+            answer
+        })
+    }
+}
+
+impl Handler<GetRegistrations> for Supervisor {
+    type Result = Vec<Registration>;
+
+    fn handle(&mut self, _: GetRegistrations, _: &mut Self::Context) -> Self::Result {
+        let world = self.guard.world();
+        let mut all: Vec<_> = world.registered.borrow().values().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+}
+
+impl Handler<Freed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Freed(id): Freed, _: &mut Self::Context) {
+        self.guard.world().roster.borrow_mut().free(id);
     }
 }
 

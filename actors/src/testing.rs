@@ -37,7 +37,7 @@ use crate::world::Ports;
 pub use clock::{FakeClock, FixedDice, PausedSystem};
 pub use machine::{Act, FakeErrands, Machine, Script, What};
 pub use source::FakeSource;
-pub use specs::{alive, external, policy, pulsing};
+pub use specs::{admit, alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
 
 /// All fakes of one test.
@@ -110,6 +110,7 @@ impl Stage {
         self.clock.attach();
         let universe = Universe::start(Setup {
             specs,
+            admit: Box::new(specs::admit),
             ports: self.ports(),
             paused: None,
             log: self.log.logger(),

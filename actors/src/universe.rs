@@ -15,6 +15,7 @@ use crate::guardian::{Guard, Guardian, Subject};
 use crate::handle::{Directory, SupervisorHandle};
 use crate::internal;
 use crate::messages::ServiceId;
+use crate::registration::Admit;
 use crate::service::Service;
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
@@ -26,6 +27,8 @@ pub struct Setup {
     /// circle: the configuration has checked it. What is wrong all the same is logged and
     /// left out.
     pub specs: Vec<ServiceSpec>,
+    /// Makes services of what registers itself at run time.
+    pub admit: Admit,
     /// The world outside.
     pub ports: Ports,
     /// Why all services are paused before the first start, if they are.
@@ -49,7 +52,7 @@ impl Universe {
     /// still lives of it; [`SupervisorHandle::is_ready`] says when.
     #[must_use]
     pub fn start(setup: Setup) -> Self {
-        let world = World::new(setup.ports, setup.paused, setup.log);
+        let world = World::new(setup.ports, setup.admit, setup.paused, setup.log);
         for spec in setup.specs.into_iter().chain(internal::specs()) {
             world.watch(spec);
         }
@@ -77,33 +80,30 @@ impl World {
     /// Takes a service into the list; `None` if its name is taken. Its actor is built by the
     /// supervisor, when it is ready to hear from it.
     pub(crate) fn watch(&self, spec: ServiceSpec) -> Option<ServiceId> {
-        let mut watched = self.watched.borrow_mut();
         let internal = spec.name.is_internal();
         let taken = if internal {
             // Nobody outside pulses for our own actors, so they are in no directory.
-            watched.iter().any(|other| other.spec.name == spec.name)
+            let roster = self.roster.borrow();
+            let mut watched = roster.iter();
+            watched.any(|(_, other)| other.spec.name == spec.name)
         } else {
             self.directory.get(spec.name.as_str()).is_some()
         };
         if taken {
             return None;
         }
-        let id = ServiceId(u32::try_from(watched.len()).ok()?);
-        let refused = Arc::clone(&self.vital.refused);
-        let door = Arc::new(Door::new(
-            spec.name.clone(),
-            id,
-            refused,
-            Arc::clone(&self.bell),
-        ));
-        if !internal {
-            self.directory.insert(&door);
-        }
-        watched.push(Watched {
-            spec: Rc::new(spec),
-            door,
-        });
-        Some(id)
+        self.roster.borrow_mut().add(|id| {
+            let refused = Arc::clone(&self.vital.refused);
+            let bell = Arc::clone(&self.bell);
+            let door = Arc::new(Door::new(spec.name.clone(), id, refused, bell));
+            if !internal {
+                self.directory.insert(&door);
+            }
+            Watched {
+                spec: Rc::new(spec),
+                door,
+            }
+        })
     }
 
     /// Builds an actor, for the first time or after its death, and lets its link point to it.

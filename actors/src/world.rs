@@ -2,14 +2,14 @@
 //! outlive any one of them. There is one for each universe and none besides.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use slog::Logger;
 
-use supervisor_core::Timestamp;
 use supervisor_core::time::Mono;
+use supervisor_core::{ServiceName, Timestamp};
 
 use crate::archive::Archive;
 use crate::bell::Bell;
@@ -18,8 +18,10 @@ use crate::door::Door;
 use crate::guardian::{Death, Guardian, Subject};
 use crate::handle::{Directory, Vital};
 use crate::link::Link;
-use crate::messages::{Deaths, ServiceId};
+use crate::messages::{Deaths, Freed, Leave, ServiceId};
 use crate::ports::{Clock, DeaconFile, Dice, Errands, Marks, Processes, Store};
+use crate::registration::{Admit, Registration};
+use crate::roster::Roster;
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
 
@@ -72,7 +74,11 @@ pub(crate) struct World {
     pub(crate) vital: Arc<Vital>,
     pub(crate) bell: Arc<Bell>,
     /// By [`ServiceId`].
-    pub(crate) watched: RefCell<Vec<Watched>>,
+    pub(crate) roster: RefCell<Roster>,
+    /// Those of them that named themselves.
+    pub(crate) registered: RefCell<HashMap<ServiceName, Registration>>,
+    /// Makes services of registrations.
+    pub(crate) admit: Admit,
     /// When this universe began.
     pub(crate) started_at: Timestamp,
     /// Whether a shutdown has begun: nothing is started any more.
@@ -86,7 +92,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(ports: Ports, paused: Option<String>, log: Logger) -> Rc<Self> {
+    pub(crate) fn new(ports: Ports, admit: Admit, paused: Option<String>, log: Logger) -> Rc<Self> {
         let started_at = ports.clock.wall();
         Rc::new(Self {
             ports: Near {
@@ -106,7 +112,9 @@ impl World {
             directory: Directory::default(),
             vital: Arc::default(),
             bell: Arc::default(),
-            watched: RefCell::default(),
+            roster: RefCell::default(),
+            registered: RefCell::default(),
+            admit,
             started_at,
             paused,
             closing: Cell::new(false),
@@ -118,7 +126,7 @@ impl World {
 
     /// What is known of a service; ids are only given out for those in the list.
     pub(crate) fn watched(&self, id: ServiceId) -> Option<Watched> {
-        self.watched.borrow().get(id.0 as usize).cloned()
+        self.roster.borrow().get(id).cloned()
     }
 
     /// The name of one of our actors, for the log.
@@ -133,6 +141,36 @@ impl World {
                 None => format!("service {}", id.0),
             },
         }
+    }
+
+    /// No longer watches a service: nothing is heard or said of it any more, and its actor
+    /// ends.
+    pub(crate) fn unwatch(&self, id: ServiceId) {
+        let Some(Watched { spec, door }) = self.watched(id) else {
+            return;
+        };
+        door.close();
+        self.directory.remove(&spec.name);
+        self.registered.borrow_mut().remove(&spec.name);
+        self.roster.borrow_mut().leave(id);
+        // If it has just died, nobody builds it any more.
+        let of_it = |death: &Death| death.subject == Subject::Service(id);
+        self.deaths.borrow_mut().retain(|death| !of_it(death));
+        // Bounded: one in the life of a service.
+        if !door.address.tell(Leave) {
+            self.left(id);
+        }
+    }
+
+    /// A service's actor has ended; `true` if that was meant.
+    pub(crate) fn left(&self, id: ServiceId) -> bool {
+        let left = self.roster.borrow_mut().left(id);
+        if left {
+            // Bounded: one in the life of a service. It comes after everything that the actor
+            // said.
+            self.supervisor.tell(Freed(id));
+        }
+        left
     }
 
     /// A number that no process sink of this universe has had.

@@ -15,7 +15,9 @@ use supervisor_actors::ports::{
     StoreError,
 };
 use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
-use supervisor_actors::testing::{FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, external};
+use supervisor_actors::testing::{
+    FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, admit, external,
+};
 use supervisor_actors::{Ports, Setup, Universe};
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
@@ -51,6 +53,8 @@ impl Processes for NoProcesses {
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         async { None }.boxed_local()
     }
+
+    fn forget(&self, _: &ServiceName) {}
 }
 
 /// A store that takes everything and keeps nothing: what it would cost is the disk's.
@@ -88,6 +92,7 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
     let count = specs.len();
     let universe = Universe::start(Setup {
         specs,
+        admit: Box::new(admit),
         paused: None,
         ports: Ports {
             clock: Arc::new(RealClock),

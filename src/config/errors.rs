@@ -97,6 +97,15 @@ impl Mistake {
         &self.message
     }
 
+    /// It in one line, for what came from elsewhere than a file: what is wrong, and what would
+    /// be right.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{}: {help}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Its line and column, counted from 1; none for a file that could not be read.
     #[must_use]
     pub(crate) fn position(&self) -> Option<(usize, usize)> {

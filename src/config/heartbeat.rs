@@ -170,6 +170,11 @@ fn after(value: &Value<'_>) -> Option<Threshold> {
 // === impl Defaults ===
 
 impl Defaults {
+    /// What was said of one service is to be said of the next, too.
+    pub(super) fn say_again(&self) {
+        self.said.set(false);
+    }
+
     /// How a service is judged that says this of itself.
     pub(super) fn judge(
         &self,

@@ -34,8 +34,10 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
+use supervisor_actors::registration::Registration;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
 use toml::de::DeTable;
@@ -71,6 +73,28 @@ pub(crate) struct Settings {
     pub(crate) pause_files: Vec<(ServiceName, PathBuf)>,
     /// Who watches files, one for all.
     pub(crate) files: FileWatch,
+    /// How services are judged that register themselves.
+    pub(crate) registrants: Registrants,
+}
+
+/// Makes services of what registers itself at run time, by what `[heartbeat]` says for all.
+#[derive(Clone)]
+pub(crate) struct Registrants(Rc<heartbeat::Defaults>);
+
+impl Registrants {
+    /// The service that it is to be.
+    ///
+    /// # Errors
+    /// Why it cannot be judged like that, in a sentence.
+    pub(crate) fn admit(&self, registration: &Registration) -> Result<ServiceSpec, String> {
+        service::read_registration(registration, &self.0)
+    }
+}
+
+impl std::fmt::Debug for Registrants {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Registrants(…)")
+    }
 }
 
 /// Reads a configuration; `env` is the environment, where secrets may come from.
@@ -194,6 +218,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .collect(),
         pause_files,
         files,
+        registrants: Registrants(Rc::new(defaults)),
     }
 }
 

@@ -336,6 +336,20 @@ impl<'a> Table<'a> {
         self.given.get(taken..).unwrap_or_default()
     }
 
+    /// A table that stands in no file: all its keys have their defaults.
+    pub(crate) fn nowhere(sink: &'a Sink, shown: String) -> Self {
+        Self {
+            sink,
+            place: Place {
+                shown,
+                pattern: String::new(),
+            },
+            span: 0..0,
+            rest: Vec::new(),
+            given: Vec::new(),
+        }
+    }
+
     /// A `[services.NAME]` of this file without any key.
     pub(crate) fn empty(&self) -> Table<'a> {
         Table {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use supervisor_actors::registration::Registration;
 use supervisor_actors::source::Source;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
@@ -12,11 +13,11 @@ use supervisor_core::name::InvalidName;
 use supervisor_core::policy::{Policy, Ready, Watch};
 
 use super::duration;
-use super::errors::Span;
+use super::errors::{Mistake, Span};
 use super::heartbeat::{self, Defaults};
 use super::ladder;
 use super::process;
-use super::reader::{Entry, Sink, Table, Taken};
+use super::reader::{Entry, Given, Sink, Table, Taken};
 use super::value::Value;
 use crate::adapters::file_watch::FileWatch;
 use crate::sources::{self, About};
@@ -149,6 +150,45 @@ pub(super) fn read_short(
         placed.spec = keys.build(name, &shown, defaults, policies, table.sink());
     }
     placed
+}
+
+/// Reads what a service says of itself at run time: it is judged as `[heartbeat]` says.
+///
+/// # Errors
+/// Everything that is wrong with it, in a sentence.
+pub(super) fn read_registration(
+    registration: &Registration,
+    defaults: &Defaults,
+) -> Result<ServiceSpec, String> {
+    let given = |value| {
+        Taken::Given(Given {
+            value,
+            key: 0..0,
+            span: 0..0,
+        })
+    };
+    let shown = format!("registration of {}", registration.name);
+    let sink = Sink::new(&shown, "", Path::new("/"));
+    let mut keys = Keys::read(&mut Table::nowhere(&sink, shown.clone()));
+    keys.interval = Taken::Given(Given {
+        value: registration.interval,
+        key: 0..0,
+        span: 0..0,
+    });
+    keys.critical = given(registration.critical);
+    keys.on_demand = given(registration.on_demand);
+    let mut policies = Policies::default();
+    let name = registration.name.clone();
+    let spec = keys.build(name, &shown, defaults, &mut policies, &sink);
+    defaults.say_again();
+    let mistakes: Vec<String> = sink.mistakes().iter().map(Mistake::sentence).collect();
+    match spec {
+        Some(spec) if mistakes.is_empty() => Ok(ServiceSpec {
+            tags: registration.tags.clone(),
+            ..spec
+        }),
+        _ => Err(mistakes.join("; ")),
+    }
 }
 
 /// What the file says of a service.

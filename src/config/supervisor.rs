@@ -31,6 +31,8 @@ pub(crate) struct SupervisorSettings {
     pub(crate) allowed_hosts: Vec<String>,
     /// Whether health is open to anybody beyond loopback.
     pub(crate) public_status: bool,
+    /// Whether services may register themselves.
+    pub(crate) allow_registration: bool,
     /// What becomes of the services when the program ends.
     pub(crate) on_exit: OnExit,
     /// How long everything together may take to stop.
@@ -74,15 +76,19 @@ pub(super) fn read(
             .help("name a token with `token_env` or `token_file`, or listen on 127.0.0.1"),
         );
     }
+    let listen = listen.or(Some(LISTEN));
+    let allow_registration = table.take("allow_registration", Value::flag);
     SupervisorSettings {
         name: name.value().unwrap_or_else(host_name),
-        listen: listen.or(Some(LISTEN)),
+        listen,
         data_dir: data_dir(table),
         token: token.value(),
         allowed_hosts: table
             .take("allowed_hosts", |v| v.list("[\"status.example\"]", host))
             .or(Vec::new()),
         public_status: table.take("public_status", Value::flag).or(false),
+        allow_registration: allow_registration
+            .or(listen.is_none_or(|address| address.ip().to_canonical().is_loopback())),
         on_exit: table
             .take("on_exit", |v| {
                 v.one_of(&[("stop", OnExit::Stop), ("leave", OnExit::Leave)])

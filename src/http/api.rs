@@ -65,6 +65,7 @@ pub(super) struct Shared {
     pub(super) token: Token,
     pub(super) child_token: ChildToken,
     pub(super) public_status: bool,
+    pub(super) allow_registration: bool,
     pub(super) default_interval: Duration,
     pub(super) log_dir: PathBuf,
     pub(super) patience: Patience,

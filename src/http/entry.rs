@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{events, guard, health, logs, pulse, services};
+use super::{events, guard, health, logs, pulse, register, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -68,6 +68,8 @@ async fn dispatch(
         Route::Services => services::list(api).await,
         Route::Service(name) => services::one(api, &name).await,
         Route::Control(name, verb) => services::control(api, &name, verb, request, payload).await,
+        Route::Register => register::register(api, request, payload).await,
+        Route::Registered(name) => register::unregister(api, &name).await,
         Route::Events => events::list(api, request.query_string()).await,
         Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Alive => health::alive(api),

@@ -6,6 +6,8 @@
 //! | `/healthz`, `/readyz` | yes | yes | yes |
 //! | health | yes | yes | token, or `public_status` |
 //! | services, events | yes | yes | token |
+//! | registering | yes | yes | token |
+//! | what is registered taken out | yes | where registering is allowed, else token | token |
 //! | pulses and errors of a service | yes | yes | token, or that service's own |
 //! | control, logs | yes | token | token |
 //!
@@ -106,6 +108,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
         Access::Open => true,
         Access::Health => loopback || api.public_status,
         Access::Read | Access::Signal(_) => loopback,
+        Access::Unregister => loopback && api.allow_registration,
         Access::Control => false,
     };
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {

@@ -46,7 +46,7 @@ struct One<'a> {
 
 /// A number of seconds, written without a fraction where it has none: clients read it into an
 /// integer.
-struct Seconds(f64);
+pub(super) struct Seconds(pub(super) f64);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

@@ -21,6 +21,7 @@ mod logs;
 mod problem;
 mod pulse;
 mod query;
+mod register;
 mod routes;
 mod server;
 mod services;

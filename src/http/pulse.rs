@@ -122,13 +122,19 @@ pub(super) async fn error(
     inform(api, &service, at, error).await
 }
 
-fn find(api: &Api, name: &str) -> Result<ServiceHandle, Problem> {
+/// Refuses to speak for our own actors.
+pub(super) fn not_internal(name: &str) -> Result<(), Problem> {
     if name.starts_with(INTERNAL_PREFIX) {
         return Err(Problem::forbidden(
             "internal",
             format!("{name:?} is a part of the supervisor: nobody else speaks for it"),
         ));
     }
+    Ok(())
+}
+
+fn find(api: &Api, name: &str) -> Result<ServiceHandle, Problem> {
+    not_internal(name)?;
     api.directory
         .get(name)
         .ok_or_else(|| Problem::unknown_service(name))

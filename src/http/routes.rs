@@ -29,6 +29,10 @@ pub(super) enum Route<'a> {
     Service(Cow<'a, str>),
     /// `/api/services/{name}/{verb}`; a pause gets its duration from the body.
     Control(Cow<'a, str>, Verb),
+    /// `/api/register`: who has registered, and one more.
+    Register,
+    /// `/api/register/{tag}`: one that goes.
+    Registered(Cow<'a, str>),
     /// `/api/events`.
     Events,
     /// `/api/logs/{name}`.
@@ -44,6 +48,10 @@ pub(super) enum Route<'a> {
 pub(super) enum Methods {
     /// POST alone.
     Post,
+    /// DELETE alone.
+    Delete,
+    /// GET with HEAD, and POST.
+    GetPost,
     /// GET, and HEAD, which is a GET whose body actix-web leaves out.
     Get,
 }
@@ -53,7 +61,9 @@ impl Methods {
     pub(super) fn hold(self, method: &Method) -> bool {
         match self {
             Self::Post => *method == Method::POST,
+            Self::Delete => *method == Method::DELETE,
             Self::Get => *method == Method::GET || *method == Method::HEAD,
+            Self::GetPost => Self::Get.hold(method) || Self::Post.hold(method),
         }
     }
 
@@ -61,6 +71,8 @@ impl Methods {
     pub(super) fn allow(self) -> &'static str {
         match self {
             Self::Post => "POST",
+            Self::Delete => "DELETE",
+            Self::GetPost => "GET, HEAD, POST",
             Self::Get => "GET, HEAD",
         }
     }
@@ -77,6 +89,8 @@ pub(super) enum Access<'a> {
     Read,
     /// Speak for that service.
     Signal(&'a str),
+    /// Take a registered service out: as one may put it in.
+    Unregister,
     /// Command, and read what may hold secrets.
     Control,
 }
@@ -112,6 +126,8 @@ impl<'a> Route<'a> {
                 let verb = verb_of(verb).ok_or_else(not_found)?;
                 return Ok(Self::Control(parts.swap_remove(2), verb));
             }
+            ["api", "register"] => return Ok(Self::Register),
+            ["api", "register", _] => name_at(Self::Registered, 2),
             ["api", "events"] => return Ok(Self::Events),
             ["api", "logs", _] => name_at(Self::Logs, 2),
             ["healthz"] => return Ok(Self::Alive),
@@ -125,6 +141,8 @@ impl<'a> Route<'a> {
     pub(super) fn methods(&self) -> Methods {
         match self {
             Self::Pulse(_) | Self::Error(_) | Self::Control(..) => Methods::Post,
+            Self::Register => Methods::GetPost,
+            Self::Registered(_) => Methods::Delete,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
@@ -141,7 +159,8 @@ impl<'a> Route<'a> {
         match self {
             Self::Pulse(name) | Self::Error(name) => Access::Signal(name),
             Self::HealthStatus | Self::HealthService(_) => Access::Health,
-            Self::Services | Self::Service(_) | Self::Events => Access::Read,
+            Self::Services | Self::Service(_) | Self::Register | Self::Events => Access::Read,
+            Self::Registered(_) => Access::Unregister,
             // Services write secrets into their logs.
             Self::Control(..) | Self::Logs(_) => Access::Control,
             Self::Alive | Self::Ready => Access::Open,
@@ -244,6 +263,8 @@ mod tests {
         assert_eq!(parse("/api/services/a"), Route::Service("a".into()));
         assert_eq!(parse("/api/events"), Route::Events);
         assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
+        assert_eq!(parse("/api/register"), Route::Register);
+        assert_eq!(parse("/api/register/a"), Route::Registered("a".into()));
         assert_eq!(parse("/healthz"), Route::Alive);
         assert_eq!(parse("/readyz"), Route::Ready);
         for (word, verb) in [
@@ -325,6 +346,7 @@ mod tests {
                 Access::Health => "health",
                 Access::Read => "read",
                 Access::Signal(_) => "signal",
+                Access::Unregister => "unregister",
                 Access::Control => "control",
             }
         };

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) allowed_hosts: Vec<String>,
     /// Whether anybody may read the health endpoints, on any address.
     pub(crate) public_status: bool,
+    /// Whether services may register themselves.
+    pub(crate) allow_registration: bool,
     /// What allows everything.
     pub(crate) token: Token,
     /// What allows a service to speak for itself.
@@ -101,6 +103,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         token: options.token,
         child_token: options.child_token,
         public_status: options.public_status,
+        allow_registration: options.allow_registration,
         default_interval: options.default_interval,
         log_dir: logs::directory(&options.data_dir),
         patience: options.patience,

@@ -80,13 +80,7 @@ fn with_body(verb: Verb, body: &[u8], kind: Option<&HeaderValue>) -> Result<Verb
     if body.is_empty() {
         return Ok(verb);
     }
-    if !kind.is_some_and(is_json) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not_json",
-            "a body here must be application/json",
-        ));
-    }
+    must_be_json(kind)?;
     match verb {
         Verb::Pause(_) => {
             let body: PauseBody = body::json(body)?;
@@ -110,9 +104,27 @@ fn is_json(kind: &HeaderValue) -> bool {
     kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
-fn refused(denied: &Denied) -> Problem {
+/// Refuses a body that is not announced as JSON.
+pub(super) fn must_be_json(kind: Option<&HeaderValue>) -> Result<(), Problem> {
+    if kind.is_some_and(is_json) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "a body here must be application/json",
+    ))
+}
+
+/// What to answer to a refusal.
+pub(super) fn refused(denied: &Denied) -> Problem {
     let code = match denied {
         Denied::Unknown(name) => return Problem::unknown_service(name),
+        Denied::Unfit(_) => return Problem::bad("unfit", denied.to_string()),
+        Denied::Leaving(_) => "leaving",
+        Denied::Needed(..) => "needed",
+        Denied::Configured(_) => "configured",
+        Denied::TooMany(_) => "too_many_registered",
         Denied::NotOurs(_) => "not_ours",
         Denied::NoNudge(_) => "no_nudge",
         Denied::Internal(_) => "internal",

@@ -26,6 +26,7 @@ mod incoming;
 mod levels;
 mod processes;
 mod progress;
+mod registration;
 mod restarts;
 mod starts;
 mod stopping;

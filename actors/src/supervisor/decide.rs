@@ -80,6 +80,7 @@ impl Supervisor {
     /// timer is armed for what has come closer.
     pub(super) fn finish(&mut self, context: &mut Context<Self>) {
         self.release_brake();
+        self.depart();
         self.send();
         self.hasten(context);
     }
@@ -190,8 +191,10 @@ impl Supervisor {
         match self.weighed {
             Some((then, count)) if now.since(then) < Duration::from_secs(1) => count,
             Some(_) | None => {
-                let count = (0..self.entries.len() as u32)
-                    .filter(|other| self.counts_for_storms(*other))
+                let count = self
+                    .entries
+                    .iter()
+                    .filter(|(other, _)| self.counts_for_storms(*other))
                     .count();
                 self.weighed = Some((now, count));
                 count

@@ -115,11 +115,16 @@ impl Supervisor {
                 self.happen(id, Event::ShimLost { generation }, at);
             }
         }
-        if !self.entries[id as usize].begun {
+        if self
+            .entries
+            .get(id as usize)
+            .is_some_and(|entry| !entry.begun)
+        {
             self.begin_one(id);
             self.follow();
         }
         self.ready_if_announced();
+        self.announced_to_leave(id);
     }
 
     pub(super) fn ready_if_announced(&self) {
@@ -127,32 +132,6 @@ impl Supervisor {
             let vital = &self.guard.world().vital;
             vital.ready.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Watches one more.
-    pub(super) fn watch(&mut self, spec: ServiceSpec) -> bool {
-        let world = Rc::clone(self.guard.world());
-        if spec.name.is_internal() {
-            return false;
-        }
-        let Some(id) = world.watch(spec) else {
-            return false;
-        };
-        let Some(watched) = world.watched(id) else {
-            return false;
-        };
-        let id = self.enter(watched, None);
-        match graph_of(&world.watched.borrow()) {
-            Ok(graph) => self.graph = graph,
-            Err(errors) => {
-                for why in errors {
-                    error!(world.log, "dependency left out"; "error" => %why);
-                }
-            }
-        }
-        self.introduce(id);
-        self.follow();
-        true
     }
 
     // --- readiness ---
@@ -196,6 +175,9 @@ impl Supervisor {
         for need in self.graph.dependencies_of(id).to_vec() {
             self.stop_if_unneeded(need);
         }
+        if self.departing.contains_key(&id) {
+            self.departed.push(id);
+        }
         self.close_if_down();
     }
 
@@ -216,7 +198,7 @@ impl Supervisor {
     }
 
     /// Stops or restarts a service, and before it everybody who needs it.
-    fn after_dependants(&mut self, id: u32, event: Event) {
+    pub(super) fn after_dependants(&mut self, id: u32, event: Event) {
         let mut leaving = self.graph.dependants_of(id);
         for &dependant in &leaving {
             if !self.entries[dependant as usize].service.is_down() {
@@ -260,6 +242,9 @@ impl Supervisor {
         }
         if self.closing.is_some() {
             return Err(Denied::ShuttingDown);
+        }
+        if self.departing.contains_key(&id) {
+            return Err(Denied::Leaving(name.clone()));
         }
         let now = self.now();
         let entry = self.entries.get_mut(id as usize).ok_or_else(unknown)?;
@@ -330,7 +315,7 @@ impl Supervisor {
         });
         if !shutdown.leave {
             let ours = |entry: &Entry| entry.spec.process.is_some() && !entry.is_resting();
-            for (id, entry) in (0..).zip(&self.entries) {
+            for (id, entry) in self.entries.iter() {
                 if ours(entry) {
                     let why = Event::SHUTDOWN.to_owned();
                     self.stopping.insert(id, Event::Stop { why });
@@ -351,7 +336,7 @@ impl Supervisor {
         let down = self
             .entries
             .iter()
-            .all(|entry| entry.spec.process.is_none() || entry.service.is_down());
+            .all(|(_, entry)| entry.spec.process.is_none() || entry.service.is_down());
         let stopped = down && self.stopping.is_empty() && self.queue.is_empty();
         if !closing.leave && !stopped {
             return;

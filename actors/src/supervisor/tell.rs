@@ -6,6 +6,8 @@ use supervisor_core::event::{Change, Generation};
 
 use crate::messages::{NewEvent, Patrol};
 
+use super::roll::Kept;
+
 /// Logs at a level that is known only now: slog's own levels are part of the place in the code.
 macro_rules! at_grade {
     ($log:expr, $grade:expr, $($record:tt)*) => {
@@ -154,8 +156,8 @@ impl Supervisor {
 
     /// Marks every memory to be written anew.
     pub(super) fn mark_all_dirty(&mut self) {
-        for id in 0..self.entries.len() {
-            self.mark_dirty(id as u32);
+        for id in 0..self.entries.len() as u32 {
+            self.mark_dirty(id);
         }
     }
 
@@ -174,9 +176,15 @@ impl Supervisor {
     /// Sends the outbox, each memory in it once. Whoever waits for an acknowledgement waits for
     /// the commit of just this.
     pub(super) fn send(&mut self) {
-        if self.urgent.is_empty() && self.outbox.events.is_empty() && self.outbox.acks.is_empty() {
+        let nothing = self.urgent.is_empty()
+            && self.outbox.events.is_empty()
+            && self.outbox.forget.is_empty()
+            && self.outbox.acks.is_empty();
+        if nothing {
             return;
         }
+        let registered = Rc::clone(self.guard.world());
+        let registered = registered.registered.borrow();
         self.urgent.sort_unstable();
         self.urgent.dedup();
         for id in self.urgent.drain(..) {
@@ -185,7 +193,12 @@ impl Supervisor {
             };
             // It may still be listed as dirty; being written once more then does no harm.
             entry.dirty = false;
-            match serde_json::to_string(entry.service.memory()) {
+            let memory = entry.service.memory();
+            let json = match registered.get(&entry.spec.name) {
+                Some(registration) => Kept::json(memory, registration),
+                None => serde_json::to_string(memory),
+            };
+            match json {
                 Ok(memory) => self.outbox.memories.push((entry.spec.name.clone(), memory)),
                 // Cannot be: keys are strings, numbers finite. If it is, the old memory stays.
                 Err(why) => error!(self.guard.world().log, "memory cannot be written as JSON";

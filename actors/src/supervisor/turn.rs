@@ -101,6 +101,7 @@ impl Supervisor {
         if now.mono >= self.second {
             self.each_second(now);
         }
+        self.depart();
         self.write_some();
         self.send();
         self.arm(context);

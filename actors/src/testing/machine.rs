@@ -408,6 +408,11 @@ impl Processes for Machine {
             Some(Adoption::Ended { generation, exit })
         })
     }
+
+    fn forget(&self, name: &ServiceName) {
+        let mut children = self.0.children.borrow_mut();
+        children.retain(|child| child.alive.get() || child.name != *name);
+    }
 }
 
 struct FakeProcess {

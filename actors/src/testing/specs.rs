@@ -9,6 +9,7 @@ use supervisor_core::backoff::{Backoff, Intensity};
 use supervisor_core::level::{After, Profile, Thresholds};
 use supervisor_core::policy::{PokeOn, Policy, Ready, Restart, Watch};
 
+use crate::registration::Registration;
 use crate::spec::{ProcessSpec, ServiceSpec};
 
 /// The usual policy with that interval, and a grace of a tenth of it, at least 100 ms.
@@ -73,6 +74,25 @@ pub fn external(name: &str, interval: Duration) -> ServiceSpec {
         process: None,
         ..spec(name, policy)
     }
+}
+
+/// A service that registers itself; one with the label `unfit` cannot be watched.
+///
+/// # Errors
+/// That label.
+pub fn admit(registration: &Registration) -> Result<ServiceSpec, String> {
+    if registration.tags.iter().any(|tag| tag == "unfit") {
+        return Err("it says so itself".to_owned());
+    }
+    let mut policy = policy(Watch::External, registration.interval);
+    policy.poke_restarts = false;
+    policy.critical = registration.critical;
+    policy.on_demand = registration.on_demand;
+    Ok(ServiceSpec {
+        process: None,
+        tags: registration.tags.clone(),
+        ..spec(registration.name.as_str(), policy)
+    })
 }
 
 fn spec(name: &str, policy: Policy) -> ServiceSpec {

@@ -97,6 +97,9 @@ impl Store for MemoryStore {
                 reason: event.change.reason.clone(),
             });
         }
+        for name in &batch.forget {
+            contents.memories.remove(name.as_str());
+        }
         for (name, memory) in &batch.memories {
             contents
                 .memories

@@ -157,15 +157,6 @@ impl ShimProcesses {
         Ok((sent, cgroup))
     }
 
-    /// Removes what is on record of a service that does not run.
-    fn forget(&self, name: &ServiceName) {
-        for dir in GenerationDir::all(&self.shims, name) {
-            if !dir.is_locked() {
-                dir.remove();
-            }
-        }
-    }
-
     fn orphans(&self, name: &ServiceName) -> Orphans {
         Orphans {
             main: None,
@@ -326,5 +317,15 @@ impl Processes for ShimProcesses {
             None
         }
         .boxed_local()
+    }
+
+    fn forget(&self, name: &ServiceName) {
+        for dir in GenerationDir::all(&self.shims, name) {
+            if !dir.is_locked() {
+                dir.remove();
+            }
+        }
+        // Empty now, unless a shim that we could not reach still holds a lock in it.
+        let _ = std::fs::remove_dir(self.shims.join(name.as_str()));
     }
 }

@@ -27,8 +27,6 @@ impl ShimProcesses {
             if self.end_stray(&name).await {
                 ended.push(name.clone());
             }
-            // Empty now, unless a shim that we could not reach still holds a lock in it.
-            let _ = fs::remove_dir(self.shims.join(name.as_str()));
         }
         ended
     }

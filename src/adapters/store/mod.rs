@@ -19,8 +19,8 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use supervisor_actors::ports::{Batch, Clock, EventQuery, EventRow, Store, StoreError};
-use supervisor_core::Timestamp;
 use supervisor_core::time::Mono;
+use supervisor_core::{ServiceName, Timestamp};
 
 use crate::adapters::checksum::checksum;
 
@@ -216,7 +216,7 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.events.is_empty() && batch.memories.is_empty() {
+        if batch.events.is_empty() && batch.forget.is_empty() && batch.memories.is_empty() {
             return Ok(());
         }
         self.with(|open| {
@@ -225,6 +225,7 @@ impl Store for SqliteStore {
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let next_id = write_events(&transaction, batch, next_id)?;
+            unremember(&transaction, &batch.forget)?;
             let memories = batch.memories.iter();
             write_memories(
                 &transaction,
@@ -278,6 +279,14 @@ fn write_memories<'a>(
     let mut statement = transaction.prepare_cached(schema::REMEMBER)?;
     for (name, memory) in memories {
         statement.execute(params![name, memory, sum_of(name, memory)])?;
+    }
+    Ok(())
+}
+
+fn unremember(transaction: &Transaction<'_>, names: &[ServiceName]) -> Result<(), rusqlite::Error> {
+    let mut statement = transaction.prepare_cached(schema::UNREMEMBER)?;
+    for name in names {
+        statement.execute(params![name.as_str()])?;
     }
     Ok(())
 }

@@ -117,6 +117,7 @@ fn a_state_directory_of_version_1_with_unknown_fields_still_loads() {
     let batch = Batch {
         events: Vec::new(),
         memories: vec![(ServiceName::new("worker").expect("a name"), "{}".to_owned())],
+        ..Batch::default()
     };
     store.commit(&batch).expect("committed");
     assert_eq!(store.load().expect("loaded").len(), 4);

@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 pub(crate) const LOAD: &str = "SELECT name, memory, sum FROM service";
 pub(crate) const REMEMBER: &str = "INSERT INTO service (name, memory, sum) VALUES (?1, ?2, ?3)
     ON CONFLICT (name) DO UPDATE SET memory = excluded.memory, sum = excluded.sum";
+pub(crate) const UNREMEMBER: &str = "DELETE FROM service WHERE name = ?1";
 pub(crate) const RECORD: &str = "INSERT INTO event (id, time, service, kind, from_, to_, reason)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(crate) const OLDEST_TO_NEWEST: &str =
@@ -47,6 +48,7 @@ pub(crate) const FORGET: &str =
 const STATEMENTS: &[&str] = &[
     LOAD,
     REMEMBER,
+    UNREMEMBER,
     RECORD,
     OLDEST_TO_NEWEST,
     NEWEST_TO_OLDEST,

@@ -113,13 +113,14 @@ fn memories<const N: usize>(pairs: [(&str, &str); N]) -> Batch {
             .into_iter()
             .map(|(service, memory)| (name(service), memory.to_owned()))
             .collect(),
+        ..Batch::default()
     }
 }
 
 fn events<const N: usize>(events: [NewEvent; N]) -> Batch {
     Batch {
         events: events.into(),
-        memories: Vec::new(),
+        ..Batch::default()
     }
 }
 
@@ -246,6 +247,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
     let batch = Batch {
         events: vec![world.event("a", "small"), world.event("a", &huge)],
         memories: vec![(name("a"), "2".to_owned())],
+        ..Batch::default()
     };
     store.commit(&batch).expect_err("no room");
     assert_eq!(loaded(&mut store), map([("a", "1")]));
@@ -509,6 +511,7 @@ fn f42_a_database_or_log_cut_or_garbled_anywhere_gives_what_was_once_written_or_
             .commit(&Batch {
                 events: vec![world.event("a", &"e".repeat(300))],
                 memories: vec![(name("a"), a.clone()), (name("b"), b.clone())],
+                ..Batch::default()
             })
             .expect("committed");
         written.push(map([("a", &a), ("b", &b)]));
@@ -567,6 +570,27 @@ fn f42_a_database_or_log_cut_or_garbled_anywhere_gives_what_was_once_written_or_
         check(&database, &garbled, &format!("log garbled at {at}"));
     }
     assert!(last > 0 && older > 0 && fresh > 0, "{last} {older} {fresh}");
+}
+
+#[test]
+fn what_is_to_be_forgotten_goes_before_what_is_to_be_remembered() {
+    let world = World::new();
+    let mut store = world.store();
+    store
+        .commit(&memories([("a", "1"), ("b", "2")]))
+        .expect("committed");
+    let batch = Batch {
+        forget: vec![name("a"), name("b"), name("never")],
+        ..memories([("b", "3")])
+    };
+    store.commit(&batch).expect("committed");
+    assert_eq!(loaded(&mut store), map([("b", "3")]));
+    let alone = Batch {
+        forget: vec![name("b")],
+        ..Batch::default()
+    };
+    store.commit(&alone).expect("committed");
+    assert_eq!(loaded(&mut store), map([]));
 }
 
 #[test]
@@ -638,7 +662,7 @@ fn events_older_than_a_week_are_forgotten_in_small_steps() {
     let many: Vec<_> = (0..1200).map(|_| world.event("a", "old")).collect();
     let old = Batch {
         events: many,
-        memories: Vec::new(),
+        ..Batch::default()
     };
     store.commit(&old).expect("committed");
     world.clock.pass(WEEK + Duration::from_secs(1));
@@ -678,7 +702,7 @@ fn a_flood_of_events_is_kept_in_bounds() {
         let batch = (0..100).map(|_| world.event("a", "flood")).collect();
         let batch = Batch {
             events: batch,
-            memories: Vec::new(),
+            ..Batch::default()
         };
         store.commit(&batch).expect("committed");
         let (now, wall) = (world.clock.mono(), world.clock.wall());

@@ -364,8 +364,8 @@ fn f82_mistakes_outside_of_services_are_said_at_their_place() {
             "2:12 `supervisor.data_dir` is empty",
         ),
         (
-            "[supervisor]\nallow_registration = true",
-            "2:1 unknown key `allow_registration` in [supervisor]",
+            "[supervisor]\nallow_registration = 'yes'",
+            "2:22 `supervisor.allow_registration` must be true or false",
         ),
         (
             "[log]\nlevel = 'info,x=loud'",

@@ -7,5 +7,6 @@ mod faults;
 mod logs;
 mod pulses;
 mod readers;
+mod register;
 mod rights;
 mod world;

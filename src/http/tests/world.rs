@@ -22,6 +22,7 @@ pub(super) const TOKEN: &str = "Authorization: Bearer test-token-0123456789";
 pub(super) struct Setup {
     pub(super) listen: String,
     pub(super) public_status: bool,
+    pub(super) allow_registration: bool,
     pub(super) patience: Patience,
     pub(super) specs: Vec<ServiceSpec>,
 }
@@ -31,6 +32,7 @@ impl Default for Setup {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             public_status: false,
+            allow_registration: true,
             patience: Patience::default(),
             specs: vec![
                 external("a", Duration::from_secs(30)),
@@ -72,6 +74,7 @@ impl World {
             listen: Some(setup.listen.parse().unwrap()),
             allowed_hosts: vec!["box.example".to_owned()],
             public_status: setup.public_status,
+            allow_registration: setup.allow_registration,
             token: Token::new("test-token-0123456789").unwrap(),
             child_token: Arc::new(|name| format!("child-token-of-{name}")),
             default_interval: Duration::from_secs(30),

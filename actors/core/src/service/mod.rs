@@ -199,6 +199,15 @@ impl Service {
         &self.owned
     }
 
+    /// From now on it is judged by another policy of its owner's, from that time on: what was
+    /// no lateness before must not have become one. Who runs it must be the same. Look at it
+    /// anew with an [`Event::Tick`].
+    pub fn govern(&mut self, policy: Arc<Policy>, now: Time) {
+        self.owned = policy;
+        self.memory.since = self.memory.since.max(now);
+        self.keep_promise();
+    }
+
     /// Which life this is.
     #[must_use]
     pub fn generation(&self) -> Generation {
