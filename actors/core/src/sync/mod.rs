@@ -7,14 +7,25 @@
 //!  a target's answer ──verdict──▶ Refusal ──▶ again, smaller, split, or parked
 //! ```
 
+pub mod debounce;
+pub mod document;
+pub mod manifest;
+pub mod outbox;
+pub mod preset;
 pub mod refusal;
 pub mod retry_after;
+pub mod route;
 pub mod row;
 pub mod said;
 pub mod schema;
 pub mod table;
 pub mod verdict;
 
+pub use debounce::Debounce;
+pub use document::{Document, Frontmatter};
+pub use manifest::{Stat, Taken};
+pub use outbox::{Content, OnDelete, Pending, State, Task};
 pub use refusal::{Alone, Refusal, Scope};
+pub use route::{Ignored, Route, Routes};
 pub use row::{ContentHash, Row};
 pub use table::{Column, Field, Kind, Table};
