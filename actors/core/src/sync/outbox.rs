@@ -195,7 +195,9 @@ pub fn here(
         });
     }
     let same = place.taken.as_ref().filter(|taken| {
-        taken.hash == content.hash
+        // The row may have been moved away already.
+        place.claimed_by.is_none()
+            && taken.hash == content.hash
             && taken.mapping == place.mapping
             && taken.file_path == place.file_path
     });
