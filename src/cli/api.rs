@@ -1,6 +1,8 @@
 //! The API's objects as a client reads them: leniently, so that an older or newer supervisor
 //! can be asked too. Unknown fields are ignored, missing ones and nulls are absent.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use supervisor_core::Level;
 
@@ -35,9 +37,23 @@ pub(super) struct Service {
     /// Seconds.
     pub(super) paused_for: Option<f64>,
     pub(super) message: Option<String>,
+    pub(super) cycle: Option<i64>,
+    pub(super) progress: Option<f64>,
+    pub(super) metrics: BTreeMap<String, Metric>,
     pub(super) blocked_by: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) depends_on: Vec<String>,
+}
+
+/// A figure of a service's own.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Metric {
+    pub(super) value: Option<f64>,
+    pub(super) count: Option<u64>,
+    pub(super) min: Option<f64>,
+    pub(super) mean: Option<f64>,
+    pub(super) max: Option<f64>,
 }
 
 impl Service {

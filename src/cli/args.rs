@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use supervisor_core::ServiceName;
+use supervisor_core::metrics::{MOST_NAME, is_name};
 
 /// What the help says at its end, for those who write scripts.
 const EXIT_CODES: &str = "\
@@ -394,7 +395,10 @@ fn finite(text: &str) -> Result<f64, String> {
 /// `KEY=NUMBER`
 fn metric(text: &str) -> Result<(String, f64), String> {
     match text.split_once('=') {
-        Some((key, number)) if !key.is_empty() => Ok((key.to_owned(), finite(number)?)),
+        Some((key, number)) if is_name(key) => Ok((key.to_owned(), finite(number)?)),
+        Some((key, _)) if !key.is_empty() => Err(format!(
+            "{key:?} is no name of 1 to {MOST_NAME} characters a-z, 0-9 and _"
+        )),
         Some(_) | None => Err("write it as key=1.5".to_owned()),
     }
 }
@@ -517,6 +521,7 @@ mod tests {
         assert_eq!(args.progress, Some(-2.0));
         assert!(parse("supervisor pulse a --metric x=inf").is_err());
         assert!(parse("supervisor pulse a --metric =1").is_err());
+        assert!(parse("supervisor pulse a --metric Queue=1").is_err());
     }
 
     #[test]

@@ -302,6 +302,8 @@ pub(super) fn card(service: &Service, look: Look) -> String {
     line("pulses", &pulses(service));
     line("restarts", &number(service.restarts));
     line("message", service.message.as_deref().unwrap_or_default());
+    line("progress", &progress(service));
+    line("metrics", &metrics(service));
     if service.critical == Some(false) {
         line("critical", "no: counts for degraded at most");
     }
@@ -356,6 +358,43 @@ fn pulses(service: &Service) -> String {
         parts.push(format!("{failures} in a row missed or failed"));
     }
     parts.join(", ")
+}
+
+fn progress(service: &Service) -> String {
+    let cycle = service.cycle.map(|cycle| format!("cycle {cycle}"));
+    let progress = service.progress.map(figure);
+    let parts: Vec<_> = cycle.into_iter().chain(progress).collect();
+    parts.join(", ")
+}
+
+/// `queue 12 (mean 3.5, 0 to 12)`: one that was given once has nothing in brackets.
+fn metrics(service: &Service) -> String {
+    let parts = service.metrics.iter().map(|(name, metric)| {
+        let value = metric.value.map_or_else(|| NOTHING.to_owned(), figure);
+        match (metric.mean, metric.min, metric.max) {
+            (Some(mean), Some(min), Some(max)) if metric.count > Some(1) => format!(
+                "{name} {value} (mean {}, {} to {})",
+                figure(mean),
+                figure(min),
+                figure(max)
+            ),
+            _ => format!("{name} {value}"),
+        }
+    });
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// A number as people read it: at most three digits behind the point, where that says
+/// something.
+fn figure(number: f64) -> String {
+    let rounded = (number * 1_000.0).round() / 1_000.0;
+    if rounded != 0.0 && rounded.abs() < 1e15 {
+        rounded.to_string()
+    } else if number == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{number:e}")
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 //! it is acknowledged.
 //!
 //! A field that we do not know is ignored: a sign of life is not refused because its sender is
-//! newer than we are, or adds a timestamp of its own (the time of receipt is what counts).
+//! newer than we are, or adds a timestamp of its own (the time of receipt is what counts). Nor
+//! for its figures: where one of them is none, the answer says so, and the pulse is taken
+//! without them. (JSON knows no NaN; who writes one all the same is alive.)
 
+use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::HttpRequest;
@@ -14,10 +17,12 @@ use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use supervisor_actors::handle::{Inform, InformError, ServiceHandle};
 use supervisor_core::event::{Note, PulseState};
+use supervisor_core::metrics::{BadFigure, Figures};
 use supervisor_core::name::INTERNAL_PREFIX;
 
 use super::api::Api;
@@ -26,10 +31,6 @@ use super::problem::Problem;
 
 /// How much of a message is kept. A longer one is cut: its sender is alive all the same.
 const MAX_MESSAGE_BYTES: usize = 10_000;
-/// How many figures a pulse may carry.
-const MAX_METRICS: usize = 32;
-/// How long a figure's name may be.
-const MAX_METRIC_NAME: usize = 64;
 
 /// A pulse that says something.
 #[derive(Debug, Default, Deserialize)]
@@ -39,7 +40,7 @@ struct PulseBody {
     message: Option<String>,
     cycle: Option<i64>,
     progress: Option<f64>,
-    metrics: Option<Metrics>,
+    metrics: Option<Box<RawValue>>,
     busy_for: Option<Span>,
 }
 
@@ -51,22 +52,42 @@ struct ErrorBody {
     critical: Option<bool>,
 }
 
-/// A service's own figures, in its order.
-#[derive(Debug, Default, PartialEq)]
-struct Metrics(Vec<(String, f64)>);
+/// A service's own figures as they were written.
+struct Written(Vec<(String, Box<RawValue>)>);
+
+/// What a pulse tells.
+#[derive(Debug, PartialEq)]
+struct Told {
+    /// `None` where it tells nothing.
+    note: Option<Note>,
+    /// What is wrong with its figures, which are none then.
+    bad_figures: Option<String>,
+}
 
 impl PulseBody {
-    /// What it tells; `None` where it tells nothing.
-    fn note(self) -> Option<Note> {
-        let note = Note {
-            state: self.state,
-            message: self.message.map(cut),
-            cycle: self.cycle,
-            progress: self.progress,
-            busy_for: self.busy_for.map(|span| span.0),
-            metrics: self.metrics.unwrap_or_default().0,
+    /// Reads a body.
+    fn read(body: &[u8]) -> Result<Told, Problem> {
+        let read: Self = body::object(body).or_else(|problem| match without_nan(body) {
+            Cow::Owned(body) => body::object(&body),
+            Cow::Borrowed(_) => Err(problem),
+        })?;
+        let figures = read.metrics.as_deref().map_or(Ok(Vec::new()), figures);
+        let (metrics, bad_figures) = match figures {
+            Ok(metrics) => (metrics, None),
+            Err(why) => (Vec::new(), Some(why)),
         };
-        (note != Note::default()).then_some(note)
+        let note = Note {
+            state: read.state,
+            message: read.message.map(cut),
+            cycle: read.cycle,
+            progress: read.progress,
+            busy_for: read.busy_for.map(|span| span.0),
+            metrics,
+        };
+        Ok(Told {
+            note: (note != Note::default()).then_some(note),
+            bad_figures,
+        })
     }
 }
 
@@ -94,9 +115,14 @@ pub(super) async fn pulse(
     if body::is_blank(&body) {
         return beat(api, &service);
     }
-    match body::object::<PulseBody>(&body)?.note() {
+    let told = PulseBody::read(&body)?;
+    let answer = match told.note {
         Some(note) => inform(api, &service, at, Inform::Note(note)).await,
         None => beat(api, &service),
+    };
+    match told.bad_figures {
+        Some(why) => answer.and(Err(bad_figures(&why))),
+        None => answer,
     }
 }
 
@@ -166,6 +192,15 @@ fn accepted() -> HttpResponse {
     HttpResponse::new(StatusCode::ACCEPTED)
 }
 
+/// 422: the pulse is taken, its figures are not.
+fn bad_figures(why: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "bad_metrics",
+        format!("taken as a pulse, but without its metrics: {why}"),
+    )
+}
+
 fn refused(error: &InformError) -> Problem {
     match error {
         InformError::Full => Problem::unavailable("busy", error.to_string()),
@@ -192,48 +227,82 @@ fn cut(mut text: String) -> String {
     text
 }
 
-impl<'de> Deserialize<'de> for Metrics {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Figures;
+/// The figures of a pulse, all of them good.
+fn figures(written: &RawValue) -> Result<Vec<(String, f64)>, String> {
+    let Ok(Written(written)) = serde_json::from_str(written.get()) else {
+        return Err("metrics: expected an object of names and numbers".to_owned());
+    };
+    let mut figures = Figures::default();
+    for (name, value) in written {
+        let number = serde_json::from_str(value.get());
+        let taken = match number {
+            Ok(number) => figures.push(&name, number),
+            // Its name may be what is wrong with it, too.
+            Err(_) => figures
+                .push(&name, 0.0)
+                .and(Err(BadFigure::value(&name, value.get()))),
+        };
+        taken.map_err(|bad| bad.to_string())?;
+    }
+    Ok(figures.into_vec())
+}
 
-        impl<'de> Visitor<'de> for Figures {
-            type Value = Metrics;
+/// A body whose bare `NaN`, `Infinity` and `-Infinity`, which Python and others write, stand
+/// in quotes: as JSON that says what they are.
+fn without_nan(body: &[u8]) -> Cow<'_, [u8]> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let mut fixed = Vec::new();
+    let (mut at, mut done, mut in_string) = (0, 0, false);
+    while at < body.len() {
+        match body[at] {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            _ => {
+                let rest = &body[at..];
+                if let Some(word) = WORDS.iter().find(|word| rest.starts_with(word)) {
+                    fixed.extend_from_slice(&body[done..at]);
+                    fixed.push(b'"');
+                    fixed.extend_from_slice(word);
+                    fixed.push(b'"');
+                    at += word.len();
+                    done = at;
+                    continue;
+                }
+            }
+        }
+        at += 1;
+    }
+    if done == 0 {
+        return Cow::Borrowed(body);
+    }
+    fixed.extend_from_slice(&body[done..]);
+    Cow::Owned(fixed)
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Written;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of names and numbers")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Metrics, M::Error> {
-                let mut figures: Vec<(String, f64)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, f64>()? {
-                    if figures.len() == MAX_METRICS {
-                        return Err(M::Error::custom(format!(
-                            "metrics: more than {MAX_METRICS} of them"
-                        )));
-                    }
-                    if !is_metric_name(&name) {
-                        return Err(M::Error::custom(format!(
-                            "metrics: {name:?} is no name of 1 to {MAX_METRIC_NAME} characters a-z, 0-9 and _"
-                        )));
-                    }
-                    if figures.iter().any(|(other, _)| *other == name) {
-                        return Err(M::Error::custom(format!("metrics: {name} comes twice")));
-                    }
-                    figures.push((name, value));
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Written, M::Error> {
+                // Bounded by the body's size. A name that comes twice must be seen.
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
                 }
-                Ok(Metrics(figures))
+                Ok(Written(entries))
             }
         }
 
-        from.deserialize_map(Figures)
+        from.deserialize_map(Entries)
     }
-}
-
-fn is_metric_name(name: &str) -> bool {
-    (1..=MAX_METRIC_NAME).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
 #[cfg(test)]
@@ -243,7 +312,10 @@ mod tests {
     use super::*;
 
     fn note(text: &str) -> Result<Option<Note>, Problem> {
-        body::object::<PulseBody>(text.as_bytes()).map(PulseBody::note)
+        PulseBody::read(text.as_bytes()).map(|told| {
+            assert_eq!(told.bad_figures, None, "{text}");
+            told.note
+        })
     }
 
     #[test]
@@ -272,26 +344,19 @@ mod tests {
 
     #[test]
     fn f60_a_wrong_body_is_refused_with_the_field_and_the_place() {
-        let many: Vec<String> = (0..33).map(|n| format!(r#""m{n}":1"#)).collect();
-        let many = format!(r#"{{"metrics":{{{}}}}}"#, many.join(","));
-        let long = format!(r#"{{"metrics":{{"{}":1}}}}"#, "a".repeat(65));
         for (text, named) in [
             ("[]", "array"),
             (r#"["idle"]"#, "array"),
             (r#"{"state":"sleepy"}"#, "sleepy"),
             (r#"{"progress":1e999}"#, "number out of range"),
-            (r#"{"progress":NaN}"#, "expected"),
+            (r#"{"progress":NaN}"#, "NaN"),
             (r#"{"cycle":1.5}"#, "i64"),
             (r#"{"cycle":99999999999999999999}"#, "i64"),
-            (r#"{"metrics":{"A":1}}"#, "\"A\""),
-            (r#"{"metrics":{"":1}}"#, "\"\""),
-            (r#"{"metrics":{"a":1,"a":2}}"#, "a comes twice"),
-            (r#"{"metrics":{"a":"1"}}"#, "f64"),
-            (r#"{"metrics":[1]}"#, "names and numbers"),
+            (r#"{"metrics":{"a":}}"#, "expected value"),
+            (r#"{"metrics":{"a":1}"#, "EOF"),
+            (r#"{"metrics":{},"metrics":{}}"#, "duplicate field"),
             (r#"{"busy_for":"soon"}"#, "soon"),
             (r#"{"message":5}"#, "string"),
-            (&many, "more than 32"),
-            (&long, "64 characters"),
             ("null", "null"),
             ("{", "EOF"),
             ("hello", "expected"),
@@ -306,12 +371,56 @@ mod tests {
     }
 
     #[test]
+    fn f60_bad_figures_are_named_and_the_rest_of_the_pulse_is_taken() {
+        let many: Vec<String> = (0..33).map(|n| format!(r#""m{n}":1"#)).collect();
+        let many = format!("{{{}}}", many.join(","));
+        let long = format!(r#"{{"{}":1}}"#, "a".repeat(65));
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
+        for (metrics, named) in [
+            (r#"{"A":1}"#, r#"metrics: "A" is no name"#),
+            (r#"{"":1}"#, r#"metrics: "" is no name"#),
+            (r#"{"a":1,"a":2}"#, "metrics.a: given twice"),
+            (r#"{"a":"1"}"#, r#"metrics.a: "1" is no finite number"#),
+            (r#"{"a":null}"#, "metrics.a: null is no"),
+            (r#"{"a":1e999}"#, "metrics.a: 1e999 is no"),
+            (r#"{"a":NaN}"#, r#"metrics.a: "NaN" is no"#),
+            (
+                r#"{"b":1,"a":-Infinity}"#,
+                r#"metrics.a: "-Infinity" is no"#,
+            ),
+            (r#"{"\u0041":{}}"#, r#"metrics: "A" is no name"#),
+            (&deep, "metrics.a: [[["),
+            ("[1]", "names and numbers"),
+            ("7", "names and numbers"),
+            (r#""a=1""#, "names and numbers"),
+            ("NaN", "names and numbers"),
+            (&many, "more than 32"),
+            (&long, "64 characters"),
+        ] {
+            let text = format!(r#"{{"cycle":7,"metrics":{metrics},"message":"a NaN, b"}}"#);
+            let told = PulseBody::read(text.as_bytes()).unwrap();
+            let note = told.note.expect("the rest");
+            assert_eq!(
+                (note.cycle, note.metrics.len()),
+                (Some(7), 0),
+                "{metrics:.40}"
+            );
+            assert_eq!(note.message.as_deref(), Some("a NaN, b"), "{metrics:.40}");
+            let said = told.bad_figures.expect("what is wrong");
+            assert!(
+                said.contains(named) && said.len() < 200,
+                "{metrics:.40}: {said}"
+            );
+        }
+    }
+
+    #[test]
     fn f26_a_field_that_we_do_not_know_is_no_reason_to_refuse_a_sign_of_life() {
         for text in [
             r#"{"timestamp":"2099-01-01T00:00:00Z"}"#,
             r#"{"timestamp":-1,"mood":{"today":["good"]}}"#,
         ] {
-            assert_eq!(note(text), Ok(None), "{text}");
+            assert_eq!(note(text).unwrap(), None, "{text}");
         }
     }
 

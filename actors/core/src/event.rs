@@ -177,7 +177,7 @@ pub struct Note {
     pub progress: Option<f64>,
     /// How long it will be busy and silent.
     pub busy_for: Option<Duration>,
-    /// Its own figures; finite.
+    /// Its own figures, as [`Figures`](crate::metrics::Figures) takes them.
     pub metrics: Vec<(String, f64)>,
 }
 

@@ -9,6 +9,7 @@ pub mod deacon;
 pub mod dependency;
 pub mod event;
 pub mod level;
+pub mod metrics;
 pub mod name;
 pub mod notify;
 pub mod overall;

@@ -1,8 +1,11 @@
 //! What the outside sees of a service: the service object of the API.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 
 use crate::level::{Freshness, Level};
+use crate::metrics::{Metric, Rollup};
 use crate::name::ServiceName;
 use crate::time::Timestamp;
 
@@ -99,12 +102,39 @@ pub struct View {
     pub cycle: Option<i64>,
     /// The progress that it named last in this life.
     pub progress: Option<f64>,
+    /// Its own figures, by name.
+    pub metrics: BTreeMap<String, MetricView>,
     /// What keeps a stop from ending, as `pid (name)`.
     pub blocked_by: Option<String>,
     /// Labels of the owner's.
     pub tags: Vec<String>,
     /// What must be ready before it starts.
     pub depends_on: Vec<ServiceName>,
+}
+
+/// A figure of a service's own: its latest value, and what all of this life come to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricView {
+    /// Its latest value.
+    pub value: f64,
+    /// When that was received.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Option<Timestamp>,
+    /// All values since the present life began.
+    #[serde(flatten)]
+    pub rollup: Rollup,
+}
+
+impl MetricView {
+    /// What is shown of a figure.
+    #[must_use]
+    pub fn of(metric: &Metric) -> Self {
+        Self {
+            value: metric.value,
+            at: Some(metric.at.wall),
+            rollup: metric.rollup,
+        }
+    }
 }
 
 /// A date as RFC 3339, or null.

@@ -25,7 +25,9 @@ fn services() -> Vec<Service> {
          "reason":"no pulse for 11 s, critical after 10.2 s","uptime":61.0,
          "total_pulses":9,"error_count":1,"consecutive_failures":5,"critical":true,
          "last_heartbeat":"2026-01-02T18:29:51Z","freshness":"very_stale",
-         "started_at":"2026-01-02T18:29:01Z","message":"step 3",
+         "started_at":"2026-01-02T18:29:01Z","message":"step 3","cycle":7,"progress":0.5,
+         "metrics":{"queue":{"value":12.0,"count":3,"min":-1.0,"mean":3.6666667,"max":12.0},
+                    "rows":{"value":1e-9,"count":1,"min":1e-9,"mean":1e-9,"max":1e-9}},
          "tags":["core","demo"],"depends_on":["worker"]},
         {"name":"crashes","status":"warning","state":"backoff","pid":null,"generation":8,
          "interval":null,"age":null,"missed":0,"restarts":7,
@@ -153,6 +155,7 @@ fn f13_what_services_say_cannot_move_the_cursor() {
         service.last_heartbeat = Some("\x1bc".to_owned());
         service.freshness = Some("\x1bc".to_owned());
         service.started_at = Some("\x1bc".to_owned());
+        service.metrics = [("\x1bc".to_owned(), Default::default())].into();
     }
     let all: Vec<_> = evil.iter().collect();
     let narrow = Room {
@@ -193,6 +196,8 @@ hangs: critical, running
   pulses       9, 1 error, 5 in a row missed or failed
   restarts     2
   message      step 3
+  progress     cycle 7, 0.5
+  metrics      queue 12 (mean 3.667, -1 to 12); rows 1e-9
   depends on   worker
   tags         core, demo
 "

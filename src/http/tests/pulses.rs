@@ -65,10 +65,41 @@ async fn what_a_pulse_says_is_recorded_before_it_is_acknowledged() {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert!(world.stage.store.commits() > before);
     }
+    let view = world.unix("GET", "/api/services/a", &[]).await.json();
+    assert_eq!(view["message"], "row 7");
     assert_eq!(
-        world.actors.view("a").await.message.as_deref(),
-        Some("row 7")
+        (&view["cycle"], &view["progress"]),
+        (&7.into(), &0.5.into())
     );
+    let metric = &view["metrics"]["k"];
+    assert_eq!(
+        (&metric["value"], &metric["count"]),
+        (&1.5.into(), &2.into())
+    );
+    assert_eq!(
+        (&metric["mean"], &metric["max"]),
+        (&1.5.into(), &1.5.into())
+    );
+    assert!(metric["at"].as_str().is_some_and(|at| at.ends_with('Z')));
+}
+
+#[actix_web::test]
+async fn f60_bad_figures_are_422_and_the_pulse_is_a_sign_of_life() {
+    let world = World::new().await;
+    for (pulses, body) in [
+        (1, r#"{"metrics":{"Queue":1}}"#),
+        (2, r#"{"metrics":{"queue":NaN},"message":"lost"}"#),
+        (3, r#"{"metrics":[1,2]}"#),
+    ] {
+        let answer = world.tcp_with("POST", "/api/pulse/a", &[], body).await;
+        assert_eq!((answer.status, &*answer.code()), (422, "bad_metrics"));
+        assert!(answer.body.contains("metrics"), "{answer:?}");
+        let view = world.until("a", |view| view.total_pulses == pulses).await;
+        assert!(view.metrics.is_empty(), "{view:?}");
+        assert_eq!(view.status.as_str(), "healthy");
+    }
+    let view = world.actors.view("a").await;
+    assert_eq!(view.message.as_deref(), Some("lost"));
 }
 
 #[actix_web::test]

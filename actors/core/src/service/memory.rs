@@ -9,6 +9,7 @@ use super::state::{Ladder, Pause, State};
 use crate::backoff::RestartHistory;
 use crate::event::{Generation, Moment};
 use crate::level::Level;
+use crate::metrics::Metrics;
 use crate::policy::{Policy, Watch};
 use crate::time::Time;
 
@@ -81,6 +82,9 @@ pub(super) struct Said {
     pub(super) progress: Option<f64>,
     /// How these numbers move.
     pub(super) pace: Option<Pace>,
+    /// Its own figures, of this life.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) metrics: Metrics,
     /// How often it pulses in this life.
     pub(super) interval: Option<Duration>,
     /// It said that it reloads, and not yet that it is ready again.

@@ -52,12 +52,13 @@ impl Service {
         }
     }
 
-    /// The numbers of an older life say nothing of the next.
+    /// The numbers and figures of an older life say nothing of the next.
     pub(super) fn forget_numbers(&mut self) {
         if let Some(said) = &mut self.memory.said {
             said.cycle = None;
             said.progress = None;
             said.pace = None;
+            said.metrics.clear();
         }
     }
 

@@ -169,13 +169,16 @@ impl Service {
             cycle: _,
             progress: _,
             busy_for,
-            metrics: _,
+            metrics,
         } = note;
         if let Some(busy_for) = busy_for {
             self.ask_busy(now.at.time + busy_for.min(self.policy.max_busy));
         }
         if message.is_some() {
             self.said().message = message;
+        }
+        for (name, value) in metrics {
+            self.said().metrics.take(&name, value, at);
         }
     }
 

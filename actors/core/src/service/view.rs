@@ -1,5 +1,6 @@
 //! The service object of the API.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::State;
@@ -7,7 +8,7 @@ use super::{Now, Service};
 use crate::name::ServiceName;
 use crate::policy::Watch;
 use crate::time::Time;
-use crate::view::View;
+use crate::view::{MetricView, View};
 
 impl Service {
     /// Everything known of it, to be shown.
@@ -90,6 +91,10 @@ impl Service {
             message: memory.said.as_ref().and_then(|said| said.message.clone()),
             cycle: memory.said.as_ref().and_then(|said| said.cycle),
             progress: memory.said.as_ref().and_then(|said| said.progress),
+            metrics: memory.said.as_ref().map_or_else(BTreeMap::new, |said| {
+                let shown = |(name, metric): (&str, &_)| (name.to_owned(), MetricView::of(metric));
+                said.metrics.iter().map(shown).collect()
+            }),
             blocked_by: match &memory.state {
                 State::Stopping { blocked, .. } => blocked.as_deref().map(str::to_owned),
                 State::New

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, alive, policy};
-use crate::event::{Action, Event, Generation};
+use crate::event::{Action, Event, Generation, Note};
 use crate::level::Level;
 use crate::policy::{Policy, Ready};
 
@@ -201,4 +201,57 @@ fn what_an_older_life_says_is_ignored() {
     assert_eq!((view.interval, view.message), (Some(10.0), None));
     bench.seconds(12);
     assert_eq!(bench.level(), Level::Warning);
+}
+
+fn figures(figures: &[(&str, f64)]) -> Note {
+    Note {
+        metrics: figures
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect(),
+        ..Note::default()
+    }
+}
+
+#[test]
+fn figures_are_kept_for_one_life_and_over_our_own_restart() {
+    let mut bench = Bench::up(policy());
+    bench.say(figures(&[("queue", 3.0), ("rows", 1.0)]));
+    bench.seconds(5);
+    bench.say(figures(&[("queue", 5.0)]));
+    bench.reload(secs(60));
+    let generation = bench.generation();
+    bench.on(Event::Adopted {
+        generation,
+        pid: 1_001,
+    });
+    bench.say(figures(&[("queue", 4.0)]));
+    let view = bench.view();
+    let queue = &view.metrics["queue"];
+    assert_eq!((queue.value, queue.rollup.count), (4.0, 3));
+    assert_eq!((queue.rollup.min, queue.rollup.max), (3.0, 5.0));
+    assert_eq!(view.metrics["rows"].rollup.count, 1);
+    assert_eq!(view.metrics.len(), 2);
+
+    bench.exit(1);
+    bench.started();
+    assert!(
+        bench.view().metrics.is_empty(),
+        "the next life's are its own"
+    );
+    bench.on(Event::Pulse {
+        generation,
+        count: 1,
+        note: Some(Box::new(figures(&[("queue", 9.0)]))),
+    });
+    assert!(bench.view().metrics.is_empty(), "said by the older life");
+}
+
+#[test]
+fn figures_that_nobody_should_have_let_through_are_left_out() {
+    let mut bench = Bench::up(policy());
+    bench.say(figures(&[("a", f64::NAN), ("B", 1.0), ("c", 1.0)]));
+    let view = bench.view();
+    let names: Vec<_> = view.metrics.keys().collect();
+    assert_eq!(names, ["c"]);
 }
