@@ -162,7 +162,7 @@ impl Service {
         );
         let sources = self.spec.sources.iter();
         self.listening = sources
-            .map(|source| source.open(&self.spec.name, ear.clone()))
+            .map(|source| source.open(&self.spec, ear.clone()))
             .collect();
     }
 

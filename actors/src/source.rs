@@ -23,13 +23,13 @@ use std::time::Duration;
 
 use slog::Logger;
 
-use supervisor_core::ServiceName;
 use supervisor_core::event::{Event, Generation, Moment, Note};
 use supervisor_core::time::Mono;
 
 use crate::door::{Door, Permit};
 use crate::messages::{Overheard, Settle};
 use crate::ports::Clock;
+use crate::spec::ServiceSpec;
 
 /// A way in which signs of life of one service come in, as its owner wrote it. Sources are
 /// compared as configurations: `#[derive(PartialEq)]` gives it [`Alike`].
@@ -43,9 +43,9 @@ pub trait Source: Alike + Any + Debug + Send + Sync {
         true
     }
 
-    /// Begins to listen, on the actors' thread, inside their runtime; must not block. What it
+    /// Begins to listen for a service of its own, on the actors' thread, inside their runtime; must not block. What it
     /// cannot open it says in the log and tries again, it never gives the service up.
-    fn open(&self, service: &ServiceName, ear: Ear) -> Box<dyn Listening>;
+    fn open(&self, service: &ServiceSpec, ear: Ear) -> Box<dyn Listening>;
 }
 
 /// A source at work for one service. Dropping it ends it and all its tasks.

@@ -30,9 +30,10 @@ use slog::{Logger, info, warn};
 use tokio::sync::Notify;
 
 use supervisor_actors::source::{Ear, Life, Listening, Source};
+use supervisor_actors::spec::ServiceSpec;
+use supervisor_core::Timestamp;
 use supervisor_core::deacon::{GoTime, Heartbeat, NoHeartbeat, Session, age_at_first_sight};
 use supervisor_core::event::{Generation, Note};
-use supervisor_core::{ServiceName, Timestamp};
 
 use super::About;
 use crate::adapters::file_watch::{FileWatch, Watched};
@@ -183,7 +184,7 @@ impl Source for HeartbeatFile {
         "heartbeat_file"
     }
 
-    fn open(&self, _: &ServiceName, ear: Ear) -> Box<dyn Listening> {
+    fn open(&self, _: &ServiceSpec, ear: Ear) -> Box<dyn Listening> {
         let watched = self.files.watch(&self.path, self.every);
         let waker = watched.waker();
         let phase = Rc::new(RefCell::new(if self.ours {

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use slog::{error, info, warn};
 use supervisor_actors::source::{Ear, Heard, Life, Listening, Source};
+use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
 use supervisor_core::event::Generation;
 use supervisor_core::notify::{Said, Watchdog, is_plain_pulse, parse};
@@ -94,7 +95,8 @@ impl Source for Notify {
         false
     }
 
-    fn open(&self, service: &ServiceName, ear: Ear) -> Box<dyn Listening> {
+    fn open(&self, service: &ServiceSpec, ear: Ear) -> Box<dyn Listening> {
+        let service = &service.name;
         let name = match read_key(&self.data_dir) {
             Ok(key) => format!("supervisor/notify/{}", notify_name(&key, service.as_str())),
             Err(why) => {

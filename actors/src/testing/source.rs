@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use supervisor_core::ServiceName;
-
 use crate::source::{Ear, Life, Listening, Source};
+use crate::spec::ServiceSpec;
 
 /// A source for tests. Clones share what happened to it.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +68,7 @@ impl Source for FakeSource {
         "fake"
     }
 
-    fn open(&self, _service: &ServiceName, ear: Ear) -> Box<dyn Listening> {
+    fn open(&self, _service: &ServiceSpec, ear: Ear) -> Box<dyn Listening> {
         let mut inner = self.inner();
         inner.opened += 1;
         inner.ear = Some(ear);
