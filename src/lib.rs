@@ -1,0 +1,24 @@
+//! The program `supervisor`, as a library, so that its parts can be used by others.
+
+mod adapters;
+mod cli;
+mod config;
+mod http;
+mod pauses;
+mod run;
+mod signals;
+mod sources;
+mod token;
+
+use std::process::ExitCode;
+
+/// The whole program, from its arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(cli::Parsed::Run(args)) => run::run(&args),
+        Ok(cli::Parsed::Check(args)) => cli::check(&args),
+        Ok(cli::Parsed::Client(command)) => cli::execute(command),
+        Err(code) => code,
+    }
+}
