@@ -31,9 +31,9 @@ use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
 use crate::handle::InformError;
 use crate::internal::PULSE;
 use crate::messages::{
-    Ack, Committed, GetEvents, Load, NewEvent, Noticed, Record, SelfPulse, Storage,
+    Ack, Committed, DeleteHistory, GetEvents, Load, NewEvent, Noticed, Record, SelfPulse, Storage,
 };
-use crate::ports::{Batch, EventRow, Store, StoreError};
+use crate::ports::{Batch, Bygone, EventRow, Store, StoreError};
 
 /// How many events are kept while the database cannot be written; the oldest go first.
 const MAX_EVENTS: usize = 10_000;
@@ -437,6 +437,77 @@ impl Handler<Load> for Archive {
             }
             Box::pin(async { answer.await.unwrap_or(Err(StoreError::NoArchive)) })
         })
+    }
+}
+
+impl Handler<DeleteHistory> for Archive {
+    type Result = ResponseFuture<Result<u64, StoreError>>;
+
+    fn handle(&mut self, wanted: DeleteHistory, context: &mut Self::Context) -> Self::Result {
+        let address = context.address();
+        let store = Arc::clone(&self.store);
+        let readers = Arc::clone(&self.readers);
+        let now = self.guard.world().ports.clock.wall();
+        Box::pin(async move {
+            // Both awaits may be cancelled: the first gives its place back, what the second
+            // waits for goes on by itself to its end.
+            let place = readers.acquire_owned().await;
+            let place = place.map_err(|_| StoreError::NoArchive)?;
+            actix_rt::task::spawn_blocking(move || {
+                let deleted = delete_history(&store, &address, &wanted);
+                if let Ok(events @ 1..) = deleted {
+                    // Bounded: by the events that there were.
+                    address.do_send(told_of_deletion(&wanted, events, now));
+                }
+                drop(place);
+                deleted
+            })
+            .await
+            .map_err(|_| StoreError::NoArchive)?
+        })
+    }
+}
+
+/// Deletes step by step, and lets others use the store in between.
+fn delete_history(
+    store: &Mutex<Box<dyn Store>>,
+    archive: &Addr<Archive>,
+    wanted: &DeleteHistory,
+) -> Result<u64, StoreError> {
+    let mut bygone = Bygone {
+        service: wanted.service.clone(),
+        before: wanted.before,
+        from: 0,
+    };
+    let mut events = 0;
+    loop {
+        let step = on_store(store, archive, |store| store.delete(&bygone))?;
+        events += step.events;
+        match step.next {
+            Some(next) => bygone.from = next,
+            None => return Ok(events),
+        }
+    }
+}
+
+/// What the history says of what it no longer has. It is told of us, not of the service: the
+/// service itself can delete what is told of it.
+fn told_of_deletion(wanted: &DeleteHistory, events: u64, now: Timestamp) -> Record {
+    let DeleteHistory { service, before } = wanted;
+    let before = before.rfc3339();
+    Record {
+        events: vec![NewEvent {
+            time: now,
+            service: crate::internal::name(Subject::Archive),
+            change: Change {
+                kind: EventKind::Supervisor,
+                from: None,
+                to: None,
+                reason: format!("{events} events of {service} before {before} deleted on request"),
+                level: Level::Healthy,
+            },
+        }],
+        ..Record::default()
     }
 }
 

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use supervisor_core::ServiceName;
 use supervisor_core::event::Note;
 use supervisor_core::time::Mono;
 use supervisor_core::view::View;
+use supervisor_core::{ServiceName, Timestamp};
 
 use crate::archive::Archive;
 use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
-    Ack, Control, Denied, GetEvents, GetOverview, GetRegistrations, GetService, Informed, Overview,
-    Record, Register, ServiceId, Shutdown, Unregister, Unwatch, Verb, Watch,
+    Ack, Control, DeleteHistory, Denied, GetEvents, GetOverview, GetRegistrations, GetService,
+    Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::{EventQuery, EventRow, StoreError};
 use crate::registration::{Registered, Registration};
@@ -342,6 +342,21 @@ impl SupervisorHandle {
     pub async fn events(&self, query: EventQuery) -> Result<Vec<EventRow>, StoreError> {
         let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
         let answer = archive.send(GetEvents(query)).await;
+        answer.unwrap_or(Err(StoreError::NoArchive))
+    }
+
+    /// Deletes what is recorded of a service before a date; answers how many events went.
+    ///
+    /// # Errors
+    /// Where the archive cannot be written.
+    pub async fn delete_history(
+        &self,
+        service: &ServiceName,
+        before: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
+        let service = service.clone();
+        let answer = archive.send(DeleteHistory { service, before }).await;
         answer.unwrap_or(Err(StoreError::NoArchive))
     }
 

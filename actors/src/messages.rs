@@ -201,6 +201,16 @@ pub struct NewEvent {
 #[rtype(result = "Result<Vec<EventRow>, StoreError>")]
 pub struct GetEvents(pub EventQuery);
 
+/// HTTP → Archive: delete a service's history; answers how many events went.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<u64, StoreError>")]
+pub(crate) struct DeleteHistory {
+    /// Whose.
+    pub(crate) service: ServiceName,
+    /// What is older goes.
+    pub(crate) before: Timestamp,
+}
+
 /// The point of the judging clock that survives us: see [`Time`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {

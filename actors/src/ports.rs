@@ -172,6 +172,12 @@ pub trait Store: Send {
     /// Where the database cannot be read.
     fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError>;
 
+    /// Deletes history, some of it at a time: others use the database in between.
+    ///
+    /// # Errors
+    /// Where the database cannot be written.
+    fn delete(&mut self, bygone: &Bygone) -> Result<Deleted, StoreError>;
+
     /// What people should know and was not said yet: a database set aside as corrupt. Asked
     /// for after every use.
     fn notices(&mut self) -> Vec<String> {
@@ -209,6 +215,26 @@ impl EventQuery {
     pub fn is_from_a_point(&self) -> bool {
         self.after.is_some() || self.since.is_some()
     }
+}
+
+/// Which history is deleted: that of a service before a date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bygone {
+    /// Whose.
+    pub service: ServiceName,
+    /// What is older goes.
+    pub before: Timestamp,
+    /// Where to go on, as an earlier call said; 0 to begin.
+    pub from: i64,
+}
+
+/// What one step of a deletion came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted {
+    /// How many events it deleted.
+    pub events: u64,
+    /// Where to go on; nothing where it is done.
+    pub next: Option<i64>,
 }
 
 /// A recorded event.

@@ -11,8 +11,8 @@ use slog::Logger;
 use supervisor_actors::handle::ServiceHandle;
 use supervisor_actors::messages::NewEvent;
 use supervisor_actors::ports::{
-    Adoption, Batch, Clock, EventQuery, EventRow, Launch, Process, ProcessSink, Processes, Store,
-    StoreError,
+    Adoption, Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Launch, Process, ProcessSink,
+    Processes, Store, StoreError,
 };
 use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
 use supervisor_actors::testing::{
@@ -68,6 +68,13 @@ impl Store for Forgetful {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let _: &[NewEvent] = std::hint::black_box(&batch.events);
         Ok(())
+    }
+
+    fn delete(&mut self, _: &Bygone) -> Result<Deleted, StoreError> {
+        Ok(Deleted {
+            events: 0,
+            next: None,
+        })
     }
 
     fn events(&mut self, _: &EventQuery) -> Result<Vec<EventRow>, StoreError> {

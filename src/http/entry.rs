@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{events, guard, health, logs, pulse, register, services};
+use super::{events, guard, health, history, logs, pulse, register, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -71,6 +71,7 @@ async fn dispatch(
         Route::Register => register::register(api, request, payload).await,
         Route::Registered(name) => register::unregister(api, &name).await,
         Route::Events => events::list(api, request.query_string()).await,
+        Route::History(name) => history::delete(api, &name, request).await,
         Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),

@@ -9,6 +9,7 @@
 //! | registering | yes | yes | token |
 //! | what is registered taken out | yes | where registering is allowed, else token | token |
 //! | pulses and errors of a service | yes | yes | token, or that service's own |
+//! | a service's history deleted | yes | token, or that service's own | as on loopback |
 //! | control, logs | yes | token | token |
 //!
 //! "Loopback" is the address that we listen on, not the peer's: a proxy on this machine makes
@@ -109,7 +110,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
         Access::Health => loopback || api.public_status,
         Access::Read | Access::Signal(_) => loopback,
         Access::Unregister => loopback && api.allow_registration,
-        Access::Control => false,
+        Access::Control | Access::Forget(_) => false,
     };
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
         return if free {
@@ -122,7 +123,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
         };
     };
     let token = bearer(authorization);
-    if let (Some(token), Access::Signal(name)) = (token, access)
+    if let (Some(token), Access::Signal(name) | Access::Forget(name)) = (token, access)
         && same((api.child_token)(name).as_bytes(), token)
     {
         return Ok(());
@@ -149,8 +150,20 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
     }
     Err(Problem::unauthorized(
         "wrong_token",
-        "this is not the supervisor's token; a service's own is good only for its pulses and errors",
+        "this is not the supervisor's token; a service's own is good only for its pulses and errors, and to delete its own history",
     ))
+}
+
+/// Whether a request that was permitted comes from the owner, not from a service.
+pub(super) fn is_owner(api: &Api, request: &HttpRequest) -> bool {
+    match api.door {
+        Door::Unix => true,
+        Door::Tcp { .. } => request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(bearer)
+            .is_some_and(|token| api.token.is(token)),
+    }
 }
 
 /// Where the kernel does not say: all such share one bucket.

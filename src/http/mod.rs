@@ -14,6 +14,7 @@ mod escape;
 mod events;
 mod guard;
 mod health;
+mod history;
 mod holder;
 mod hosts;
 mod listen;

@@ -35,6 +35,8 @@ pub(super) enum Route<'a> {
     Registered(Cow<'a, str>),
     /// `/api/events`.
     Events,
+    /// `/api/history/{name}`.
+    History(Cow<'a, str>),
     /// `/api/logs/{name}`.
     Logs(Cow<'a, str>),
     /// `/healthz`.
@@ -89,6 +91,8 @@ pub(super) enum Access<'a> {
     Read,
     /// Speak for that service.
     Signal(&'a str),
+    /// Delete that service's history.
+    Forget(&'a str),
     /// Take a registered service out: as one may put it in.
     Unregister,
     /// Command, and read what may hold secrets.
@@ -129,6 +133,7 @@ impl<'a> Route<'a> {
             ["api", "register"] => return Ok(Self::Register),
             ["api", "register", _] => name_at(Self::Registered, 2),
             ["api", "events"] => return Ok(Self::Events),
+            ["api", "history", _] => name_at(Self::History, 2),
             ["api", "logs", _] => name_at(Self::Logs, 2),
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
@@ -142,7 +147,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Pulse(_) | Self::Error(_) | Self::Control(..) => Methods::Post,
             Self::Register => Methods::GetPost,
-            Self::Registered(_) => Methods::Delete,
+            Self::Registered(_) | Self::History(_) => Methods::Delete,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
@@ -161,6 +166,7 @@ impl<'a> Route<'a> {
             Self::HealthStatus | Self::HealthService(_) => Access::Health,
             Self::Services | Self::Service(_) | Self::Register | Self::Events => Access::Read,
             Self::Registered(_) => Access::Unregister,
+            Self::History(name) => Access::Forget(name),
             // Services write secrets into their logs.
             Self::Control(..) | Self::Logs(_) => Access::Control,
             Self::Alive | Self::Ready => Access::Open,
@@ -263,6 +269,7 @@ mod tests {
         assert_eq!(parse("/api/services/a"), Route::Service("a".into()));
         assert_eq!(parse("/api/events"), Route::Events);
         assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
+        assert_eq!(parse("/api/history/a"), Route::History("a".into()));
         assert_eq!(parse("/api/register"), Route::Register);
         assert_eq!(parse("/api/register/a"), Route::Registered("a".into()));
         assert_eq!(parse("/healthz"), Route::Alive);
@@ -346,6 +353,7 @@ mod tests {
                 Access::Health => "health",
                 Access::Read => "read",
                 Access::Signal(_) => "signal",
+                Access::Forget(_) => "forget",
                 Access::Unregister => "unregister",
                 Access::Control => "control",
             }

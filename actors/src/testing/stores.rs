@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slog::{Drain, KV, Key, Logger, OwnedKVList, Record, Serializer};
 
 use crate::messages::Mark;
-use crate::ports::{Batch, DeaconFile, EventQuery, EventRow, Marks, Store, StoreError};
+use crate::ports::{
+    Batch, Bygone, DeaconFile, Deleted, EventQuery, EventRow, Marks, Store, StoreError,
+};
 
 /// A database in memory. Clones share it.
 #[derive(Clone, Default)]
@@ -134,6 +136,19 @@ impl Store for MemoryStore {
             rows.len().saturating_sub(limit)
         };
         Ok(rows.into_iter().skip(from).take(limit).collect())
+    }
+
+    fn delete(&mut self, bygone: &Bygone) -> Result<Deleted, StoreError> {
+        let mut contents = self.lock();
+        if let Some(failure) = &contents.failure {
+            return Err(failure.clone());
+        }
+        let before = contents.events.len();
+        let date = bygone.before.rfc3339_micros();
+        let goes = |row: &EventRow| row.service == bygone.service.as_str() && row.time < date;
+        contents.events.retain(|row| !goes(row));
+        let events = (before - contents.events.len()) as u64;
+        Ok(Deleted { events, next: None })
     }
 
     fn notices(&mut self) -> Vec<String> {

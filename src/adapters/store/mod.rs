@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use supervisor_actors::ports::{Batch, Clock, EventQuery, EventRow, Store, StoreError};
+use supervisor_actors::ports::{
+    Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Store, StoreError,
+};
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
@@ -241,6 +243,10 @@ impl Store for SqliteStore {
 
     fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError> {
         self.with(|open| read_events(&open.connection, query))
+    }
+
+    fn delete(&mut self, bygone: &Bygone) -> Result<Deleted, StoreError> {
+        self.with(|open| prune::delete(&open.connection, bygone))
     }
 
     fn notices(&mut self) -> Vec<String> {

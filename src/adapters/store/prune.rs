@@ -1,9 +1,11 @@
-//! Forgetting old events, in small steps.
+//! Forgetting old events, and deleting what is asked for, in small steps.
 
 use super::*;
 
 /// How many events a step forgets at most.
 const STEP: i64 = 500;
+/// How many events a step of a deletion looks at.
+const LOOKED_AT: i64 = 20_000;
 /// How often it is looked whether something is old.
 const EVERY: Duration = Duration::from_secs(60);
 /// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
@@ -82,4 +84,21 @@ pub(super) fn prune(
         }
     }
     Ok(())
+}
+
+/// Deletes a step's worth of what was asked for.
+pub(super) fn delete(connection: &Connection, bygone: &Bygone) -> Result<Deleted, rusqlite::Error> {
+    let (oldest, newest) = open::id_range(connection)?;
+    let from = bygone.from.max(oldest);
+    let to = from.saturating_add(LOOKED_AT);
+    let events = connection.prepare_cached(schema::DELETE)?.execute(params![
+        from,
+        to,
+        bygone.service.as_str(),
+        bygone.before.0
+    ])?;
+    Ok(Deleted {
+        events: events as u64,
+        next: (to <= newest).then_some(to),
+    })
 }

@@ -44,6 +44,12 @@ pub(crate) const LAST_TO_FORGET: &str = "SELECT max(id) FROM
 pub(crate) const FORGET: &str =
     "DELETE FROM event WHERE id <= ?1 AND id < (SELECT max(id) FROM event)";
 
+/// Of the events from `?1` to before `?2`, those of a service that are older than `?4`. The
+/// newest of all stays, whatever it is: ids go on from it.
+pub(crate) const DELETE: &str = "DELETE FROM event
+    WHERE id >= ?1 AND id < ?2 AND service = ?3 AND time < ?4
+      AND id < (SELECT max(id) FROM event)";
+
 /// Every statement that we run: a database in which one of them cannot be prepared is not ours.
 const STATEMENTS: &[&str] = &[
     LOAD,
@@ -55,6 +61,7 @@ const STATEMENTS: &[&str] = &[
     ID_RANGE,
     LAST_TO_FORGET,
     FORGET,
+    DELETE,
 ];
 
 /// How a database's version stands to ours.

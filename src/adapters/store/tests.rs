@@ -677,6 +677,56 @@ fn events_older_than_a_week_are_forgotten_in_small_steps() {
 }
 
 #[test]
+fn only_what_is_asked_for_is_deleted_in_steps() {
+    let world = World::new();
+    let mut store = world.store();
+    let many = |service: &str, count: usize| {
+        let events = (0..count).map(|_| world.event(service, "old")).collect();
+        Batch {
+            events,
+            ..Batch::default()
+        }
+    };
+    for _ in 0..3 {
+        store.commit(&many("a", 7_000)).expect("committed");
+        store.commit(&many("b", 3_000)).expect("committed");
+    }
+    let delete = |store: &mut SqliteStore, service: &str, before: Timestamp| {
+        let mut bygone = Bygone {
+            service: name(service),
+            before,
+            from: 0,
+        };
+        let mut steps = Vec::new();
+        loop {
+            let step = store.delete(&bygone).expect("deleted");
+            steps.push(step.events);
+            match step.next {
+                Some(next) => bygone.from = next,
+                None => return steps,
+            }
+        }
+    };
+    let now = world.clock.wall();
+    assert_eq!(
+        delete(&mut store, "a", now),
+        [0, 0],
+        "none is older than itself"
+    );
+    let later = Timestamp(now.0 + 1);
+    assert_eq!(delete(&mut store, "a", later), [14_000, 7_000]);
+    let left = store.events(&all(100_000)).expect("read");
+    assert_eq!(left.len(), 9_000);
+    assert!(left.iter().all(|event| event.service == "b"));
+    // The newest stays, so that ids go on.
+    assert_eq!(delete(&mut store, "b", later).iter().sum::<u64>(), 8_999);
+    drop(store);
+    let mut store = world.store();
+    store.commit(&many("c", 1)).expect("committed");
+    assert_eq!(store.events(&all(10)).expect("read")[1].id, 30_001);
+}
+
+#[test]
 fn the_newest_event_is_never_forgotten_so_that_ids_go_on() {
     let world = World::new();
     let mut store = world.store();

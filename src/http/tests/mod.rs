@@ -4,6 +4,7 @@ mod client;
 mod control;
 mod doors;
 mod faults;
+mod history;
 mod logs;
 mod pulses;
 mod readers;

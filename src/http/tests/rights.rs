@@ -7,7 +7,7 @@ const WRONG: &str = "Authorization: Bearer wrong-token-0123456789";
 const CHILD: &str = "Authorization: Bearer child-token-of-a";
 
 /// What needs the token on loopback.
-const CONTROL: [(&str, &str); 8] = [
+const CONTROL: [(&str, &str); 9] = [
     ("POST", "/api/services/a/start"),
     ("POST", "/api/services/a/stop"),
     ("POST", "/api/services/a/restart"),
@@ -16,6 +16,7 @@ const CONTROL: [(&str, &str); 8] = [
     ("POST", "/api/services/a/resume"),
     ("POST", "/api/services/a/clear"),
     ("GET", "/api/logs/a"),
+    ("DELETE", "/api/history/a?older_than=7d"),
 ];
 
 #[actix_web::test]
