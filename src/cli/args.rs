@@ -125,7 +125,7 @@ pub(super) enum Command {
     Pause(PauseArgs),
     /// Watch paused services again
     Resume(NamesArgs),
-    /// Lift the quarantine of services and start them
+    /// Lift the quarantine of services and start them, unless somebody has stopped them
     Clear(NamesArgs),
     /// Show what a service wrote to its stdout and stderr
     ///

@@ -216,7 +216,8 @@ pub enum Event {
     },
     /// Watch it again.
     Resume,
-    /// Lift a quarantine (or a failure that was not restarted), forget the series, start.
+    /// Lift a quarantine (or a failure that was not restarted), forget the series, and start
+    /// unless it was stopped or has done what it was to do.
     Clear,
     /// Whether all that it depends on is ready.
     Dependencies {

@@ -22,7 +22,7 @@
 //! the process's own fate is remembered; `Resumed` until that is known).
 //!
 //! Who outranks whom:
-//! 1. `Stop`, in every state. After it nothing starts before `Start`, `Restart` or `Clear`.
+//! 1. `Stop`, in every state. After it nothing starts before `Start` or `Restart`.
 //! 2. The generation: facts about an older life never judge the present one.
 //! 3. A pause: no poke, no automatic start; the level is unknown. Pulses count.
 //! 4. The restart limit: no restart that nobody asked for goes around it, pokes' neither.

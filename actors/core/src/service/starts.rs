@@ -78,7 +78,8 @@ impl Service {
         }
     }
 
-    /// [`Event::Clear`].
+    /// [`Event::Clear`]. What rests because somebody wants it so, or because it has done what it
+    /// was to do, goes on resting.
     pub(super) fn clear(&mut self, now: &Now, out: &mut Vec<Action>) {
         self.cancel_planned();
         self.memory.history.clear();
@@ -93,30 +94,35 @@ impl Service {
             self.memory.reason = "its quarantine was lifted".into();
         }
         match &mut self.memory.state {
-            State::New
-            | State::Stopped { .. }
-            | State::Exited { .. }
+            State::Exited { failed: true }
             | State::Held { .. }
             | State::Backoff { .. }
             | State::Quarantined { .. } => self.start(Origin::First, now, out),
-            State::Resumed { .. } => self.start(Origin::First, now, out),
+            State::Resumed { plan, .. } => match plan {
+                Some(Then::Rest { .. } | Then::Planned) => {}
+                Some(
+                    Then::GiveUp | Then::Decide { .. } | Then::Restart { .. } | Then::Start { .. },
+                )
+                | None => self.start(Origin::First, now, out),
+            },
             State::Waiting { origin } => {
                 *origin = Origin::First;
                 self.start_waiting(now, out);
             }
             State::Stopping { then, .. } => match then {
-                Then::Rest { .. }
-                | Then::Planned
-                | Then::GiveUp
-                | Then::Decide { .. }
-                | Then::Restart { .. } => {
+                Then::GiveUp | Then::Decide { .. } | Then::Restart { .. } => {
                     *then = Then::Start {
                         origin: Origin::First,
                     };
                 }
-                Then::Start { .. } => {}
+                Then::Rest { .. } | Then::Planned | Then::Start { .. } => {}
             },
-            State::Starting { .. } | State::Running { .. } | State::External { .. } => {}
+            State::New
+            | State::Stopped { .. }
+            | State::Exited { failed: false }
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::External { .. } => {}
         }
     }
 

@@ -370,6 +370,32 @@ fn a_quarantine_is_lifted_by_clear_alone() {
 }
 
 #[test]
+fn a_clear_starts_nothing_that_somebody_stopped_or_that_has_done_its_work() {
+    let stopped = |mut bench: Bench| {
+        bench.on(Event::Stop {
+            why: "operator".to_owned(),
+        });
+        assert_eq!(bench.on(Event::Clear), [], "while it is being stopped");
+        bench.killed(15);
+        bench
+    };
+    let mut bench = stopped(with(Restart::Always));
+    assert_eq!((bench.on(Event::Clear), bench.state()), (vec![], "stopped"));
+    assert_eq!(bench.on(Event::Start), [start(2)]);
+
+    let mut bench = Bench::new(policy());
+    assert_eq!((bench.on(Event::Clear), bench.state()), (vec![], "stopped"));
+
+    let mut bench = with(Restart::OnFailure);
+    assert_eq!(bench.exit(0), []);
+    assert_eq!((bench.on(Event::Clear), bench.state()), (vec![], "exited"));
+
+    let mut bench = with(Restart::Never);
+    assert_eq!(bench.exit(1), []);
+    assert_eq!(bench.on(Event::Clear), [start(2)], "a failure is lifted");
+}
+
+#[test]
 fn a_quarantine_names_the_newest_cause_whatever_led_to_the_level() {
     let mut bench = Bench::up(Policy {
         intensity: Intensity::new(1, Duration::from_secs(900)).unwrap(),

@@ -360,9 +360,7 @@ impl World {
                 }
             }
             Deed::Clear => {
-                let anew = self.stopped || self.bench.state() != "external";
-                self.wanted();
-                if self.is_external() && anew {
+                if self.is_external() && !self.stopped && self.bench.state() != "external" {
                     self.heard = false;
                     self.new_chance();
                 }
