@@ -111,6 +111,14 @@ pub enum Denied {
     /// There is no way to nudge it.
     #[error("{0} has no nudge configured")]
     NoNudge(ServiceName),
+    /// There is nobody to nudge now.
+    #[error("{name} does not run now, so there is nothing to nudge ({state})")]
+    NothingToNudge {
+        /// The service.
+        name: ServiceName,
+        /// What it is doing, and why.
+        state: String,
+    },
     /// One of our own actors.
     #[error("{0} is a part of the supervisor itself")]
     Internal(ServiceName),

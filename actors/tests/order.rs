@@ -333,6 +333,24 @@ async fn what_cannot_be_done_is_denied_with_its_reason() {
 }
 
 #[actix_rt::test(system = "PausedSystem")]
+async fn a_nudge_of_one_that_does_not_run_is_denied_with_what_it_does() {
+    let stage = Stage::new();
+    let mut spec = alive("web");
+    spec.nudge = Some(Nudge::Signal(10));
+    let universe = stage.start(vec![spec]).await;
+    assert!(control(&universe, "web", Verb::Nudge).await.is_ok());
+    control(&universe, "web", Verb::Stop)
+        .await
+        .expect("allowed");
+    sleep(secs(1)).await;
+    let denied = control(&universe, "web", Verb::Nudge).await.unwrap_err();
+    assert_eq!(
+        denied.to_string(),
+        "web does not run now, so there is nothing to nudge (stopped (operator))"
+    );
+}
+
+#[actix_rt::test(system = "PausedSystem")]
 async fn a_service_can_be_watched_while_everything_runs() {
     let stage = Stage::new();
     let universe = stage.start(vec![alive("web")]).await;

@@ -127,6 +127,7 @@ pub(super) fn refused(denied: &Denied) -> Problem {
         Denied::TooMany(_) => "too_many_registered",
         Denied::NotOurs(_) => "not_ours",
         Denied::NoNudge(_) => "no_nudge",
+        Denied::NothingToNudge { .. } => "nothing_to_nudge",
         Denied::Internal(_) => "internal",
         Denied::ShuttingDown => "shutting_down",
     };

@@ -279,6 +279,16 @@ impl Supervisor {
                 if entry.spec.nudge.is_none() {
                     return Err(Denied::NoNudge(name.clone()));
                 }
+                if !entry.service.can_be_nudged() {
+                    let View { state, reason, .. } = self.view_of(id);
+                    let state = match (state.as_str(), reason) {
+                        (state, reason) if reason.is_empty() => state.to_owned(),
+                        (state, reason) if reason.starts_with(state) => reason,
+                        (state, reason) => format!("{state}: {reason}"),
+                    };
+                    let name = name.clone();
+                    return Err(Denied::NothingToNudge { name, state });
+                }
                 Event::Nudge
             }
             Verb::Pause(duration) => Event::Pause {

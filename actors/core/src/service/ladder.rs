@@ -293,12 +293,11 @@ impl Service {
         }
     }
 
-    /// [`crate::Event::Nudge`]: somebody wants it nudged, ladder or not.
-    pub(super) fn nudge_asked(&mut self, out: &mut Vec<Action>) {
+    /// Whether there is somebody to nudge.
+    #[must_use]
+    pub fn can_be_nudged(&self) -> bool {
         match self.memory.state {
-            State::Starting { .. } | State::Running { .. } | State::External { .. } => {
-                out.push(Action::Nudge);
-            }
+            State::Starting { .. } | State::Running { .. } | State::External { .. } => true,
             State::New
             | State::Stopped { .. }
             | State::Waiting { .. }
@@ -307,7 +306,14 @@ impl Service {
             | State::Backoff { .. }
             | State::Quarantined { .. }
             | State::Exited { .. }
-            | State::Resumed { .. } => {}
+            | State::Resumed { .. } => false,
+        }
+    }
+
+    /// [`crate::Event::Nudge`]: somebody wants it nudged, ladder or not.
+    pub(super) fn nudge_asked(&mut self, out: &mut Vec<Action>) {
+        if self.can_be_nudged() {
+            out.push(Action::Nudge);
         }
     }
 
