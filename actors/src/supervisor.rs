@@ -424,7 +424,7 @@ impl Handler<GetOverview> for Supervisor {
                 .partition(|entry| entry.spec.name.is_internal());
             let services = services.into_iter().chain(own);
             MessageResult(Overview {
-                services: services.map(|entry| entry.view(&now)).collect(),
+                services: services.map(|entry| actor.shown(entry, &now)).collect(),
                 overall: actor.overall(),
                 started_at: actor.guard.world().started_at,
                 storage: actor.storage.clone(),

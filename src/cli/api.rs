@@ -40,6 +40,7 @@ pub(super) struct Service {
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,
     pub(super) metrics: BTreeMap<String, Metric>,
+    pub(super) waiting_for: Vec<String>,
     pub(super) blocked_by: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) depends_on: Vec<String>,

@@ -55,6 +55,8 @@ enum Progress {
     Done,
     /// Not yet.
     Going,
+    /// Not before somebody starts what it needs, for this reason.
+    Waiting(String),
     /// It will not be, for this reason.
     Failed(String),
 }
@@ -129,15 +131,20 @@ async fn wait(
 ) -> Result<(), CliError> {
     let deadline = Instant::now() + timeout;
     let mut pause = FIRST_LOOK;
+    let mut first = true;
     loop {
         let mut still = Vec::new();
         for (name, begun) in waiting {
             match progress(change, begun.generation, &begun.service) {
+                // Seen before the others of this command were told.
+                Progress::Waiting(_) if first => still.push((name, begun)),
+                Progress::Waiting(why) => report.unsuccessful(&name, &why)?,
                 Progress::Done => report.done(&name, &begun.service, &begun.json)?,
                 Progress::Failed(why) => report.unsuccessful(&name, &why)?,
                 Progress::Going => still.push((name, begun)),
             }
         }
+        first = false;
         waiting = still;
         if waiting.is_empty() {
             return Ok(());
@@ -190,6 +197,11 @@ fn progress(change: Change, before: u64, service: &Service) -> Progress {
         "exited" if new_life && service.level() == Level::Critical => {
             Progress::Failed(describe(service))
         }
+        "starting" if !service.waiting_for.is_empty() => Progress::Waiting(format!(
+            "{}; it starts once that runs: `supervisor start {}`",
+            describe(service),
+            escape(&service.waiting_for.join(" "))
+        )),
         // One that is left alone starts when it is resumed.
         "paused" => Progress::Done,
         "running" | "exited" if new_life => Progress::Done,
@@ -435,7 +447,7 @@ mod tests {
             let seen = match progress(Change::Start, 0, &of(state, 1)) {
                 Progress::Going => None,
                 Progress::Done => Some(true),
-                Progress::Failed(_) => Some(false),
+                Progress::Failed(_) | Progress::Waiting(_) => Some(false),
             };
             assert_eq!(seen, done, "{state}");
         }
@@ -445,6 +457,22 @@ mod tests {
         assert_eq!(
             progress(Change::Start, 0, &failed),
             Progress::Failed("exited: there is no program x".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_start_does_not_wait_for_what_somebody_has_stopped() {
+        let mut service = of("starting", 1);
+        service.reason = Some("waiting for db, which is stopped".to_owned());
+        assert_eq!(progress(Change::Start, 0, &service), Progress::Going);
+        service.waiting_for = vec!["db".to_owned()];
+        assert_eq!(
+            progress(Change::Start, 0, &service),
+            Progress::Waiting(
+                "starting: waiting for db, which is stopped; it starts once that runs: \
+                 `supervisor start db`"
+                    .to_owned()
+            )
         );
     }
 

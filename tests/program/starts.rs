@@ -174,6 +174,38 @@ fn a_service_is_started_once_what_it_depends_on_has_pulsed() {
 }
 
 #[test]
+fn a_start_says_at_once_which_stopped_service_it_waits_for() {
+    let sleeper = command(&["sleep", "1000"]);
+    let after = |name: &str| format!("{sleeper}depends_on = [\"{name}\"]");
+    let world = World::plan()
+        .service("web", &after("api"))
+        .service("api", &after("db"))
+        .service("db", &sleeper)
+        .start();
+    world.wait_healthy("web");
+    for name in ["web", "api", "db"] {
+        assert_eq!(world.cli(&["stop", name]).code, Some(0));
+    }
+
+    // Longer than anybody would wait, so that it would not end by itself.
+    let start = world.cli(&["start", "web", "api", "--timeout", "1h"]);
+    assert_eq!(start.code, Some(1), "{start:?}");
+    for name in ["web", "api"] {
+        let told = format!("{name}: starting: waiting for db, which is stopped");
+        assert!(start.err.contains(&told), "{start:?}");
+    }
+    assert!(start.err.contains("`supervisor start db`"), "{start:?}");
+
+    assert_eq!(world.cli(&["start", "db"]).code, Some(0));
+    world.wait_healthy("web");
+    for name in ["web", "api", "db"] {
+        assert_eq!(world.cli(&["stop", name]).code, Some(0));
+    }
+    let together = world.cli(&["start", "web", "api", "db"]);
+    assert_eq!(together.code, Some(0), "{together:?}");
+}
+
+#[test]
 fn a_chain_of_dependencies_starts_in_order() {
     let sleeper = command(&["sleep", "1000"]);
     let after = |name: &str| format!("{sleeper}depends_on = [\"{name}\"]");

@@ -104,6 +104,8 @@ pub struct View {
     pub progress: Option<f64>,
     /// Its own figures, by name.
     pub metrics: BTreeMap<String, MetricView>,
+    /// Whom it waits for to be started: what it needs, in the end, and what rests.
+    pub waiting_for: Vec<ServiceName>,
     /// What keeps a stop from ending, as `pid (name)`.
     pub blocked_by: Option<String>,
     /// Labels of the owner's.

@@ -6,7 +6,10 @@
 
 use super::*;
 
+use std::collections::HashSet;
+
 use supervisor_core::policy::Watch as Watching;
+use supervisor_core::service::Now;
 use supervisor_core::view::StateWord;
 
 use crate::messages::{Ack, Poke};
@@ -168,6 +171,51 @@ impl Supervisor {
             .push_back((id, Event::Dependencies { ready, missing }));
     }
 
+    /// As the API shows it, with whom it waits for.
+    pub(super) fn shown(&self, entry: &Entry, now: &Now) -> View {
+        let mut view = entry.view(now);
+        if !entry.service.waits_for_others() {
+            return view;
+        }
+        let resting = self.resting_needs(entry.door.id.0);
+        let is = |id: &u32| {
+            let other = self.entries.get(*id as usize)?;
+            Some((other.spec.name.clone(), other.service.state().as_str()))
+        };
+        let resting: Vec<_> = resting.iter().filter_map(is).collect();
+        if let [(name, state), others @ ..] = &*resting {
+            let mut reason = format!("waiting for {name}, which is {state}");
+            for (name, state) in others {
+                reason.push_str(&format!(", and {name}, which is {state}"));
+            }
+            view.reason = reason;
+            view.waiting_for = resting.into_iter().map(|(name, _)| name).collect();
+        }
+        view
+    }
+
+    /// What a service needs, in the end, and what will not come up by itself.
+    fn resting_needs(&self, id: u32) -> Vec<u32> {
+        let (mut resting, mut seen, mut ahead) = (Vec::new(), HashSet::new(), vec![id]);
+        while let Some(one) = ahead.pop() {
+            for &need in self.graph.dependencies_of(one) {
+                let Some(entry) = self.entries.get(need as usize) else {
+                    continue;
+                };
+                if entry.ready || !seen.insert(need) {
+                    continue;
+                }
+                let paused = entry.service.is_paused() && entry.service.is_down();
+                if entry.is_resting() || paused && entry.spec.process.is_some() {
+                    resting.push(need);
+                } else {
+                    ahead.push(need);
+                }
+            }
+        }
+        resting
+    }
+
     // --- stopping ---
 
     /// Something went down: what it needed may be stopped now.
@@ -308,7 +356,7 @@ impl Supervisor {
 
     pub(super) fn view_of(&mut self, id: u32) -> View {
         let now = self.now_for_core();
-        self.entries[id as usize].view(&now)
+        self.shown(&self.entries[id as usize], &now)
     }
 
     // --- shutdown ---

@@ -255,6 +255,14 @@ impl Service {
         }
     }
 
+    /// Whether it is wanted and only waits for what it depends on.
+    #[must_use]
+    pub fn waits_for_others(&self) -> bool {
+        matches!(self.memory.state, State::Waiting { .. })
+            && self.missing.is_some()
+            && self.memory.pause.is_none()
+    }
+
     /// Whether it is left alone on request.
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -95,6 +95,8 @@ impl Service {
                 let shown = |(name, metric): (&str, &_)| (name.to_owned(), MetricView::of(metric));
                 said.metrics.iter().map(shown).collect()
             }),
+            // Known to whoever knows all services.
+            waiting_for: Vec::new(),
             blocked_by: match &memory.state {
                 State::Stopping { blocked, .. } => blocked.as_deref().map(str::to_owned),
                 State::New
