@@ -24,6 +24,7 @@ pub(crate) mod reader;
 mod service;
 mod signals;
 mod supervisor;
+mod sync;
 pub(crate) mod value;
 mod words;
 
@@ -46,6 +47,8 @@ pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
+#[allow(unused_imports, reason = "the sync's wiring comes next")]
+pub(crate) use self::sync::{SyncSettings, Target};
 
 use crate::adapters::file_watch::FileWatch;
 
@@ -71,6 +74,9 @@ pub(crate) struct Settings {
     pub(crate) services: Vec<ServiceSpec>,
     /// The services with a file that pauses them.
     pub(crate) pause_files: Vec<(ServiceName, PathBuf)>,
+    /// What is mirrored into tables, if anything is.
+    #[allow(dead_code, reason = "the sync's wiring comes next")]
+    pub(crate) sync: Option<SyncSettings>,
     /// Who watches files, one for all.
     pub(crate) files: FileWatch,
     /// How services are judged that register themselves.
@@ -163,6 +169,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let defaults = heartbeat::read(&mut heartbeat);
     let other_level = defaults.log_level.clone();
     let log = log::read(&mut root.table("log"), other_level, &supervisor.data_dir);
+    let sync = sync::read(&mut root.table("sync"), env);
 
     let files = FileWatch::default();
     let mut policies = Policies::default();
@@ -217,6 +224,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .filter_map(|placed| placed.spec)
             .collect(),
         pause_files,
+        sync,
         files,
         registrants: Registrants(Rc::new(defaults)),
     }

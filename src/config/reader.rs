@@ -229,6 +229,11 @@ impl<'a> Table<'a> {
         &self.place.shown
     }
 
+    /// Where it stands.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
     /// Takes a key that this table knows.
     pub(crate) fn take<T>(
         &mut self,

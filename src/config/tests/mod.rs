@@ -5,6 +5,7 @@ mod hostile;
 mod mistakes;
 mod reference;
 mod sources;
+mod sync;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,8 +40,9 @@ fn variants() -> Vec<String> {
 fn keys(text: &str) -> BTreeSet<String> {
     fn walk(table: &DeTable<'_>, path: &str, keys: &mut BTreeSet<String>) {
         for (key, value) in table {
-            let named = ["services", "heartbeat.services"].contains(&path);
-            let free = path.ends_with(".env") || path.ends_with(".limits");
+            let named = ["services", "heartbeat.services", "sync.tables"].contains(&path);
+            let free =
+                path.ends_with(".env") || path.ends_with(".limits") || path.ends_with(".columns");
             if free {
                 continue;
             }
@@ -53,8 +54,16 @@ fn keys(text: &str) -> BTreeSet<String> {
             if !named {
                 keys.insert(path.clone());
             }
-            if let DeValue::Table(inner) = value.get_ref() {
-                walk(inner, &path, keys);
+            match value.get_ref() {
+                DeValue::Table(inner) => walk(inner, &path, keys),
+                DeValue::Array(elements) => {
+                    for element in elements.iter() {
+                        if let DeValue::Table(inner) = element.get_ref() {
+                            walk(inner, &path, keys);
+                        }
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -81,8 +90,16 @@ fn the_reference_and_each_of_its_alternatives_load() {
     let variants = variants();
     assert!(variants.len() > 20, "{} variants", variants.len());
     for text in variants {
-        let env =
-            |name: &str| (name == "SUPERVISOR_TOKEN").then(|| "open-sesame-open-sesame".to_owned());
+        let env = |name: &str| {
+            let known = [
+                "SUPERVISOR_TOKEN",
+                "SUPABASE_URL",
+                "SUPABASE_SERVICE_ROLE_KEY",
+            ];
+            known
+                .contains(&name)
+                .then(|| "open-sesame-open-sesame".to_owned())
+        };
         if let Err(errors) = parse(&file, &text, &env) {
             panic!("{}", errors.render(false, 120));
         }
