@@ -57,7 +57,7 @@ fn keys(text: &str) -> BTreeSet<String> {
             match value.get_ref() {
                 DeValue::Table(inner) => walk(inner, &path, keys),
                 DeValue::Array(elements) => {
-                    for element in elements.iter() {
+                    for element in elements {
                         if let DeValue::Table(inner) = element.get_ref() {
                             walk(inner, &path, keys);
                         }
