@@ -110,6 +110,10 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // A connection that was kept from an earlier call was not made for this one.
+        if Phase::current() == Some(Phase::Connecting) {
+            Phase::Connected.enter();
+        }
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
