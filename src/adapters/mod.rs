@@ -19,3 +19,8 @@ pub(crate) mod marks;
 pub(crate) mod processes;
 pub(crate) mod small_file;
 pub(crate) mod store;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the sync's actors, which use it, come next")
+)]
+pub(crate) mod tables;

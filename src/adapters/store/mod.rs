@@ -26,10 +26,10 @@ use supervisor_core::{ServiceName, Timestamp};
 
 use crate::adapters::checksum::checksum;
 
-mod fault;
+pub(super) mod fault;
 #[cfg(test)]
 mod older;
-mod open;
+pub(super) mod open;
 mod prune;
 mod schema;
 #[cfg(test)]

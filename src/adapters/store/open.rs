@@ -70,7 +70,7 @@ impl Open {
 
 /// Refuses the one damage that SQLite takes for an order: an unknown write format makes a
 /// database read-only for ever (byte 18; SQLite's "Database File Format", section 1.3.3).
-fn check_header(path: &Path) -> Result<(), Fault> {
+pub(in crate::adapters) fn check_header(path: &Path) -> Result<(), Fault> {
     let mut header = [0; 20];
     match fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
         Ok(()) if header[18] > 2 => Err(Fault::Damaged(format!(
@@ -83,7 +83,7 @@ fn check_header(path: &Path) -> Result<(), Fault> {
 }
 
 /// A connection as SQLite gives it.
-pub(super) fn raw(path: &Path) -> Result<Connection, rusqlite::Error> {
+pub(in crate::adapters) fn raw(path: &Path) -> Result<Connection, rusqlite::Error> {
     // Without a mutex: one thread at a time uses it, and the type system knows.
     let connection = Connection::open_with_flags(
         path,
@@ -95,7 +95,7 @@ pub(super) fn raw(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-fn tune(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(in crate::adapters) fn tune(connection: &Connection) -> Result<(), rusqlite::Error> {
     // What a garbled file says about its own schema is not to be trusted.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -118,7 +118,7 @@ fn tune(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-pub(super) fn keep_log_on_close(connection: &Connection) {
+pub(in crate::adapters) fn keep_log_on_close(connection: &Connection) {
     // Worth a try only: should it fail, the close copies the log into the damaged file.
     let _tried = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
@@ -136,7 +136,11 @@ pub(super) fn id_range(connection: &Connection) -> Result<(i64, i64), rusqlite::
 
 /// Renames a database and what belongs to it, and says the new name. Of those renamed before,
 /// the newest `keep` are kept, this one included.
-pub(super) fn move_aside(path: &Path, now: Timestamp, keep: usize) -> io::Result<String> {
+pub(in crate::adapters) fn move_aside(
+    path: &Path,
+    now: Timestamp,
+    keep: usize,
+) -> io::Result<String> {
     let prefix = format!("{}.corrupt-", file_name(path));
     // Without colons, which some tools take for a host or a drive.
     let stamp = now.rfc3339_micros().replace(':', "-");
