@@ -137,11 +137,13 @@ fn number(n: Option<u64>) -> String {
     n.map_or_else(|| NOTHING.to_owned(), |n| n.to_string())
 }
 
-/// `2.1 s / 5 s`; one that pulses by living has no interval, one that never pulsed no age.
+/// `2.1 s / 5 s`; one that pulses on demand has promised nothing, one that pulses by living is
+/// always of age 0, one that never pulsed has none.
 fn age(service: &Service) -> String {
     match (service.age, service.interval) {
         (Some(age), Some(interval)) => format!("{} / {}", seconds(age), seconds(interval)),
         (None, Some(interval)) => format!("never / {}", seconds(interval)),
+        (Some(age), None) if age > 0.0 => seconds(age),
         (Some(_) | None, None) => NOTHING.to_owned(),
     }
 }

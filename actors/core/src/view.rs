@@ -64,7 +64,8 @@ pub struct View {
     pub pid: Option<i32>,
     /// Which life this is.
     pub generation: u32,
-    /// How often it promises to pulse, in seconds; null for one that pulses by living.
+    /// How often it promises to pulse, in seconds; null for one that pulses by living, or on
+    /// demand.
     pub interval: Option<f64>,
     /// Seconds since its last sign of life.
     pub age: Option<f64>,

@@ -57,6 +57,16 @@ crashes  warning   backoff  -                    0     -       -         7  it e
     );
 }
 
+#[test]
+fn one_that_pulses_on_demand_shows_its_age_and_no_promise() {
+    let [mut worker, ..] = <[Service; 4]>::try_from(services()).unwrap();
+    worker.interval = None;
+    assert_eq!(age(&worker), "2.3 s");
+    // One that pulses by living.
+    worker.age = Some(0.0);
+    assert_eq!(age(&worker), "-");
+}
+
 fn within(width: u16, height: Option<u16>) -> String {
     let room = Room {
         width: Some(width),

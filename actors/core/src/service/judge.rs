@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::{Halt, Ladder, State, Then};
 use super::{Now, Patience, Service, words};
-use crate::event::{Action, Change, EventKind};
+use crate::event::{Action, Change, EventKind, Moment};
 use crate::level::{Facts, Freshness, Level, Standing, missed};
 use crate::policy::Watch;
 use crate::stall::excused;
@@ -57,7 +57,9 @@ impl Service {
             State::Stopping { then, .. } => standing_before(then),
             State::Resumed { plan, .. } => plan.as_ref().map_or(Standing::Between, standing_before),
             State::Starting { .. } if !within_start => Standing::Unready,
-            State::Starting { heard: false, .. } => Standing::Starting,
+            State::Starting { heard: false, .. } | State::Starting { pid: None, .. } => {
+                Standing::Starting
+            }
             State::Starting { heard: true, .. } => self.standing_of_heard(now),
             State::Running { heard, .. } | State::External { heard } => {
                 if *heard || self.policy.watch == Watch::Alive {
@@ -245,8 +247,10 @@ impl Service {
 
     pub(super) fn late_sentence(&self, now: &Now) -> String {
         let (interval, grace) = (self.policy.interval, self.policy.grace);
+        let counted = self.age(now);
         words::late(
-            self.age(now),
+            self.memory.last.map_or(counted, |last| passed(last, now)),
+            counted,
             interval,
             missed(self.age(now), interval, grace),
             missed(self.policy.thresholds.critical, interval, grace),
@@ -357,9 +361,9 @@ impl Service {
             | State::Exited { .. }
             | State::Resumed { .. } => Time::NEVER,
             State::Backoff { until, .. } | State::Quarantined { until } => self.ahead(until),
-            State::Starting { heard, .. } => {
+            State::Starting { pid, heard } => {
                 let start = self.ahead(self.start_deadline(amnesty));
-                if heard {
+                if heard && pid.is_some() {
                     start.min(self.heard_deadline(amnesty))
                 } else {
                     start
@@ -424,6 +428,13 @@ impl Service {
             Time::NEVER
         }
     }
+}
+
+/// The time since then, whatever the judging clock leaves out. After a reboot the monotonic
+/// clock counts from anew; the judging clock never shows more than has passed.
+pub(super) fn passed(since: Moment, now: &Now) -> Duration {
+    let mono = now.at.mono.since(since.mono);
+    mono.max(now.at.time.since(since.time))
 }
 
 /// The standing of a life that is being ended, by what follows it.

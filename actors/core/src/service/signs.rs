@@ -55,8 +55,23 @@ impl Service {
         self.memory.reported = 0;
         self.memory.probes = 0;
         self.memory.clean = self.memory.clean.saturating_add(count);
-        if self.memory.clean >= self.policy.recover_after {
+        self.lift_if_clean();
+    }
+
+    /// Enough clean pulses lift what was held against it, once its start is known.
+    pub(super) fn lift_if_clean(&mut self) {
+        let executing = matches!(self.memory.state, State::Starting { pid: None, .. });
+        if !executing && self.memory.clean >= self.policy.recover_after {
             self.lift();
+        }
+    }
+
+    /// Whether a first sign of life makes it ready, and what that is called.
+    pub(super) fn ready_by_sign(&self) -> Option<&'static str> {
+        match self.policy.ready {
+            Ready::Pulse => Some("its first pulse"),
+            Ready::Probe => Some("its first successful probe"),
+            Ready::Notify | Ready::Running => None,
         }
     }
 
@@ -114,11 +129,11 @@ impl Service {
         match &mut self.memory.state {
             State::Starting { pid, heard } => {
                 *heard = true;
-                let pid = *pid;
-                match self.policy.ready {
-                    Ready::Pulse => self.ready_now(pid, true, "its first pulse", out),
-                    Ready::Probe => self.ready_now(pid, true, "its first successful probe", out),
-                    Ready::Notify | Ready::Running => {}
+                // It may pulse before we hear of its start: ready then, when we do.
+                if let Some(pid) = *pid
+                    && let Some(why) = self.ready_by_sign()
+                {
+                    self.ready_now(Some(pid), true, why, out);
                 }
                 true
             }

@@ -293,9 +293,12 @@ impl Service {
                 );
                 if self.is_ready_by_running() {
                     self.ready_now(Some(started), heard, "its process runs", out);
+                } else if heard && let Some(why) = self.ready_by_sign() {
+                    self.ready_now(Some(started), heard, why, out);
                 }
+                self.lift_if_clean();
             }
-            // Its first pulse came before the news of its start.
+            // Found alive before the news of its start.
             State::Running { pid, .. } => {
                 *pid = Some(started);
                 let from = self.word().as_str();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::judge::passed;
 use super::state::State;
 use super::{Now, Service};
 use crate::name::ServiceName;
@@ -51,18 +52,14 @@ impl Service {
             pid: memory.state.pid(),
             generation: memory.generation.0,
             interval: match self.policy.watch {
+                Watch::Pulsing | Watch::External if self.policy.on_demand => None,
                 Watch::Alive => None,
                 Watch::Pulsing | Watch::External => Some(self.policy.interval.as_secs_f64()),
             },
             age: if alive {
                 Some(0.0)
             } else {
-                last.map(|last| {
-                    // After a reboot the monotonic clock counts from anew; the judging clock
-                    // never shows more than has passed.
-                    let mono = now.at.mono.since(last.mono);
-                    seconds(mono.max(now.at.time.since(last.time)))
-                })
+                last.map(|last| seconds(passed(last, now)))
             },
             missed,
             consecutive_failures: missed.max(self.errors()),
@@ -78,10 +75,7 @@ impl Service {
             error_count: memory.error_count,
             critical: self.policy.critical,
             started_at: living.map(|began| began.wall),
-            uptime: living.map(|began| {
-                let mono = now.at.mono.since(began.mono);
-                seconds(mono.max(now.at.time.since(began.time)))
-            }),
+            uptime: living.map(|began| seconds(passed(began, now))),
             next_start_in: self.next_start().map(|at| seconds(at.since(now.at.time))),
             paused_for: memory
                 .pause

@@ -42,15 +42,25 @@ pub(super) fn too_often(most: u32, window: Duration) -> String {
     }
 }
 
-/// `no pulse for 95 s, expected every 30 s (missed 2 of 5)`.
-pub(super) fn late(age: Duration, interval: Duration, missed: u32, of: u32) -> String {
-    let mut text = format!(
-        "no pulse for {}, expected every {}",
-        span(age),
-        span(interval)
-    );
+/// `no pulse for 95 s, expected every 30 s (missed 2 of 5)`. Where less than its age is held
+/// against it (we were away, it was paused or busy) that is said: `no pulse for 10m, of which
+/// 95 s count, expected …`.
+pub(super) fn late(
+    age: Duration,
+    counted: Duration,
+    interval: Duration,
+    missed: u32,
+    of: u32,
+) -> String {
+    /// Less than this nobody sees.
+    const WORTH_SAYING: Duration = Duration::from_secs(1);
+    let mut text = format!("no pulse for {}", span(age));
+    // Writing to a String cannot fail.
+    if age.saturating_sub(counted) >= WORTH_SAYING {
+        let _ = write!(text, ", of which {} count", span(counted));
+    }
+    let _ = write!(text, ", expected every {}", span(interval));
     if missed > 0 && of > 0 {
-        // Writing to a String cannot fail.
         let _ = write!(text, " (missed {missed} of {of})");
     }
     text
@@ -158,12 +168,17 @@ mod tests {
     fn lateness_says_what_was_expected() {
         let (age, interval) = (Duration::from_secs(95), Duration::from_secs(30));
         assert_eq!(
-            late(age, interval, 3, 5),
+            late(age, age, interval, 3, 5),
             "no pulse for 95 s, expected every 30 s (missed 3 of 5)"
         );
+        let little_less = age - Duration::from_millis(990);
         assert_eq!(
-            late(age, interval, 0, 5),
+            late(age, little_less, interval, 0, 5),
             "no pulse for 95 s, expected every 30 s"
+        );
+        assert_eq!(
+            late(Duration::from_secs(695), age, interval, 3, 5),
+            "no pulse for 11m 35s, of which 95 s count, expected every 30 s (missed 3 of 5)"
         );
     }
 

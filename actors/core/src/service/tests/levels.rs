@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, S, alive, moment, policy, start, stop};
-use crate::event::{Action, Event, Generation, Note, PulseState};
+use crate::event::{Action, Event, Generation, Note, PulseState, StartFailure, StartFault};
 use crate::level::{Freshness, Level};
 use crate::policy::{Policy, Ready};
 use crate::time::Time;
@@ -104,14 +104,64 @@ fn one_that_pulses_but_never_says_that_it_is_ready_is_unready() {
 }
 
 #[test]
-fn a_pulse_before_the_news_of_the_start_makes_it_ready() {
+fn a_pulse_before_the_news_of_the_start_makes_it_ready_after_it() {
     let mut bench = Bench::new(policy());
     bench.on(Event::Begin);
     bench.pulse();
-    assert_eq!(bench.state(), "running");
+    assert_eq!((bench.state(), bench.level()), ("starting", Level::Unknown));
     bench.started();
+    assert_eq!((bench.state(), bench.level()), ("running", Level::Healthy));
     assert_eq!(bench.view().pid, Some(1_001));
-    assert_eq!(bench.level(), Level::Healthy);
+    assert_eq!(
+        bench.kinds(),
+        ["started starting", "ready running", "unknown → healthy"]
+    );
+
+    // What an older life led to is lifted then, not before.
+    bench.seconds(51);
+    bench.on(Event::RestartGranted);
+    bench.killed(15);
+    bench.told.clear();
+    bench.pulse();
+    assert_eq!((bench.level(), bench.told.len()), (Level::Critical, 0));
+    bench.started();
+    assert_eq!(
+        bench.kinds(),
+        ["started starting", "ready running", "critical → healthy"]
+    );
+}
+
+#[test]
+fn a_pulse_before_a_start_that_fails_makes_nothing_ready() {
+    let mut bench = Bench::new(policy());
+    bench.on(Event::Begin);
+    bench.pulse();
+    bench.on(Event::StartFailed {
+        generation: bench.generation(),
+        failure: StartFailure {
+            fault: StartFault::NotFound,
+            detail: "no such file".to_owned(),
+        },
+    });
+    assert_eq!(bench.kinds(), ["error", "unknown → critical"]);
+    assert_eq!((bench.state(), bench.level()), ("exited", Level::Critical));
+}
+
+#[test]
+fn what_of_a_silence_is_not_held_against_it_is_said() {
+    let mut bench = Bench::up(policy());
+    bench.on(Event::Pause {
+        until: None,
+        why: "operator".to_owned(),
+    });
+    bench.seconds(600);
+    bench.on(Event::Resume);
+    bench.seconds(12);
+    assert_eq!(
+        bench.reason(),
+        "no pulse for 10m 12s, of which 12 s count, expected every 10 s (missed 1 of 5)"
+    );
+    assert_eq!(bench.view().age, Some(612.0));
 }
 
 #[test]
@@ -268,7 +318,7 @@ fn busyness_postpones_the_deadline_and_not_for_ever() {
 }
 
 #[test]
-fn one_that_pulses_on_demand_is_never_late() {
+fn one_that_pulses_on_demand_is_never_late_and_promises_nothing() {
     let mut bench = Bench::new(Policy {
         on_demand: true,
         ..policy()
@@ -281,6 +331,8 @@ fn one_that_pulses_on_demand_is_never_late() {
     bench.pulse();
     assert_eq!(bench.seconds(100_000), []);
     assert_eq!(bench.level(), Level::Healthy);
+    let view = bench.view();
+    assert_eq!((view.interval, view.age), (None, Some(100_000.0)));
     bench.error(false);
     assert_eq!(bench.level(), Level::Warning);
 }
