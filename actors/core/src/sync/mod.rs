@@ -7,8 +7,10 @@
 //!  a target's answer ──verdict──▶ Refusal ──▶ again, smaller, split, or parked
 //! ```
 
+pub mod batch;
 pub mod debounce;
 pub mod document;
+pub mod gate;
 pub mod manifest;
 pub mod outbox;
 pub mod preset;
@@ -21,8 +23,10 @@ pub mod schema;
 pub mod table;
 pub mod verdict;
 
+pub use batch::{Batch, Pace, Work};
 pub use debounce::Debounce;
 pub use document::{Document, Frontmatter};
+pub use gate::Gate;
 pub use manifest::{Stat, Taken};
 pub use outbox::{Content, OnDelete, Pending, State, Task};
 pub use refusal::{Alone, Refusal, Scope};

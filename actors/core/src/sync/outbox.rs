@@ -10,7 +10,7 @@
 //!       │ ◀────────────────────────────┤     │
 //!       │                              └─▶ parked      refused for good
 //!       │      Gone (on_delete)                           confirmed
-//!       └─────────────────────▶ Remove · due ──brake──▶ held ─────▶ due
+//!       └─────────────────────▶ Remove · due ──brake──▶ held ───▶ confirmed
 //! ```
 //!
 //! A task is replaced by the next one of its row, under a new number: the last content wins,
@@ -73,6 +73,8 @@ pub enum State {
     Due,
     /// When somebody confirms: it is one of too many deletions.
     Held,
+    /// Yes, however many deletions there are: somebody has confirmed them.
+    Confirmed,
     /// When something has changed.
     Parked {
         /// What must change.
@@ -218,7 +220,7 @@ pub fn here(
                     && pending.file_path == place.file_path
                     && (from.is_none() || from == *earlier);
                 let waits = match state {
-                    State::Due | State::Held => true,
+                    State::Due | State::Held | State::Confirmed => true,
                     // Somebody did something to it: worth another try.
                     State::Parked { .. } => before.stat == content.stat,
                 };
@@ -229,7 +231,7 @@ pub fn here(
             }
             // Held deletions were never sent.
             (Task::Remove, State::Held) => (same.is_none() || from.is_some(), None),
-            (Task::Remove, State::Due | State::Parked { .. }) => (true, None),
+            (Task::Remove, State::Due | State::Confirmed | State::Parked { .. }) => (true, None),
             (Task::Unreadable { .. }, _) => (same.is_none() || from.is_some(), None),
         },
     };

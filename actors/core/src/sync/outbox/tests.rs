@@ -183,8 +183,10 @@ fn a_file_that_comes_back_ends_its_deletion() {
     assert_eq!(plan(held.clone(), 1), (unqueue, Outcome::Unchanged));
     assert_eq!(plan(held, 2).0, [queue("a", upsert(2, None))]);
     // It may have been done.
-    let due = task("a", Task::Remove, State::Due);
-    assert_eq!(plan(due, 1).0, [queue("a", upsert(1, None))]);
+    for state in [State::Due, State::Confirmed, parked()] {
+        let due = task("a", Task::Remove, state);
+        assert_eq!(plan(due, 1).0, [queue("a", upsert(1, None))]);
+    }
 }
 
 #[test]
@@ -242,7 +244,7 @@ fn a_file_that_went_before_it_was_sent_is_not_sent() {
 
 #[test]
 fn a_deletion_is_queued_once() {
-    for state in [State::Due, State::Held, parked()] {
+    for state in [State::Due, State::Held, State::Confirmed, parked()] {
         let waiting = task("a", Task::Remove, state);
         let plan = gone(
             &place(Some(taken("a", 1)), Some(waiting)),

@@ -1,0 +1,304 @@
+//! What is sent next: tasks of one table and one kind, and how many of them.
+//!
+//! Tasks go in the order in which they were queued, but no row is in flight twice, and none
+//! overtakes an earlier task of its own: a row that is busy, or that an earlier task moves
+//! away, waits. So at most one request at a time concerns a row, and the last content is the
+//! last to arrive.
+
+use std::collections::HashSet;
+
+use super::outbox::{Pending, Task};
+
+/// Tasks that go in one request, or (moves) one after another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The table's name.
+    pub table: String,
+    /// What is done to all of them.
+    pub work: Work,
+    /// The tasks, sorted by key; none of them twice.
+    pub tasks: Vec<Pending>,
+}
+
+/// What is done to the rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// They are made those of their files.
+    Upsert,
+    /// They move to other keys, and are made those of their files.
+    Move,
+    /// Their files are gone.
+    Remove,
+}
+
+/// How many rows go in one request: as many as have been taken lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    rows: usize,
+    well: u32,
+}
+
+/// How many rows go in one request at most. More gain nothing (PROTOCOLS 6).
+pub const MOST_ROWS: usize = 100;
+/// After so many batches that were taken, the next may be larger.
+const WELL: u32 = 8;
+/// A task that has failed so often is sent alone, so that it fails alone.
+pub const WEAK_AFTER: u32 = 3;
+
+impl Batch {
+    /// The next batch of tasks that are due, in the order of their numbers. `busy` says which
+    /// rows are in flight, `failures` how often a task has failed.
+    #[must_use]
+    pub fn next(
+        due: &[Pending],
+        most: usize,
+        busy: &dyn Fn(&str, &str) -> bool,
+        failures: &dyn Fn(&Pending) -> u32,
+    ) -> Option<Self> {
+        let mut batch: Option<Self> = None;
+        // What an earlier task that does not come along concerns.
+        let mut blocked: HashSet<(&str, &str)> = HashSet::new();
+        for pending in due {
+            let rows = rows(pending);
+            let free = |key: &str| {
+                !busy(&pending.table, key) && !blocked.contains(&(pending.table.as_str(), key))
+            };
+            let weak = failures(pending) >= WEAK_AFTER;
+            let fits = match &batch {
+                None => true,
+                Some(batch) => {
+                    !weak
+                        && batch.tasks.len() < most
+                        && batch.table == pending.table
+                        && Some(batch.work) == work(pending)
+                }
+            };
+            match (fits && rows.clone().all(free), work(pending)) {
+                (true, Some(work)) => {
+                    let batch = batch.get_or_insert_with(|| Self {
+                        table: pending.table.clone(),
+                        work,
+                        tasks: Vec::new(),
+                    });
+                    batch.tasks.push(pending.clone());
+                    // A row that one of them concerns is busy for the others.
+                    blocked.extend(rows.map(|key| (pending.table.as_str(), key)));
+                    if weak || batch.tasks.len() == most {
+                        break;
+                    }
+                }
+                (true | false, _) => {
+                    blocked.extend(rows.map(|key| (pending.table.as_str(), key)));
+                }
+            }
+        }
+        let mut batch = batch?;
+        batch.tasks.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Some(batch)
+    }
+}
+
+/// The keys of all rows that a task concerns.
+pub fn rows(pending: &Pending) -> impl Iterator<Item = &str> + Clone {
+    let from = match &pending.task {
+        Task::Upsert { from, .. } => from.as_deref(),
+        Task::Remove | Task::Unreadable { .. } => None,
+    };
+    std::iter::once(pending.key.as_str()).chain(from)
+}
+
+fn work(pending: &Pending) -> Option<Work> {
+    match &pending.task {
+        Task::Upsert { from: None, .. } => Some(Work::Upsert),
+        Task::Upsert { from: Some(_), .. } => Some(Work::Move),
+        Task::Remove => Some(Work::Remove),
+        Task::Unreadable { .. } => None,
+    }
+}
+
+// === impl Pace ===
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            rows: MOST_ROWS,
+            well: 0,
+        }
+    }
+}
+
+impl Pace {
+    /// How many rows the next request may have.
+    #[must_use]
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// So many rows were too much.
+    pub fn too_much(&mut self, rows: usize) {
+        self.rows = self.rows.min((rows / 2).max(1));
+        self.well = 0;
+    }
+
+    /// A request was taken.
+    pub fn taken(&mut self) {
+        self.well += 1;
+        if self.well >= WELL {
+            self.well = 0;
+            self.rows = (self.rows * 2).min(MOST_ROWS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::sync::manifest::Stat;
+    use crate::sync::outbox::{Content, State};
+    use crate::sync::row::ContentHash;
+    use crate::time::Timestamp;
+
+    fn task(seq: u64, table: &str, key: &str, task: Task) -> Pending {
+        Pending {
+            seq,
+            table: table.to_owned(),
+            key: key.to_owned(),
+            file_path: key.to_owned(),
+            task,
+            state: State::Due,
+            since: Timestamp(0),
+        }
+    }
+
+    fn upsert(seq: u64, table: &str, key: &str, from: Option<&str>) -> Pending {
+        let content = Content {
+            hash: ContentHash([0; 32]),
+            stat: Stat::default(),
+            settled: true,
+        };
+        let from = from.map(str::to_owned);
+        task(
+            seq,
+            table,
+            key,
+            Task::Upsert {
+                content,
+                mapping: 0,
+                from,
+            },
+        )
+    }
+
+    fn remove(seq: u64, table: &str, key: &str) -> Pending {
+        task(seq, table, key, Task::Remove)
+    }
+
+    fn next(due: &[Pending], most: usize, busy: &[&str], weak: &[u64]) -> Option<(Work, Vec<u64>)> {
+        let batch = Batch::next(due, most, &|_, key| busy.contains(&key), &|pending| {
+            if weak.contains(&pending.seq) {
+                WEAK_AFTER
+            } else {
+                0
+            }
+        })?;
+        let seqs = batch.tasks.iter().map(|task| task.seq).collect();
+        Some((batch.work, seqs))
+    }
+
+    #[test]
+    fn a_batch_holds_tasks_of_one_table_and_kind_sorted_by_key() {
+        let due = [
+            upsert(1, "t", "c", None),
+            upsert(2, "u", "x", None),
+            remove(3, "t", "z"),
+            upsert(4, "t", "a", None),
+            upsert(5, "t", "b", None),
+        ];
+        assert_eq!(
+            next(&due, 100, &[], &[]),
+            Some((Work::Upsert, vec![4, 5, 1]))
+        );
+        assert_eq!(next(&due, 2, &[], &[]), Some((Work::Upsert, vec![4, 1])));
+        assert_eq!(
+            next(&due[1..], 100, &[], &[]),
+            Some((Work::Upsert, vec![2]))
+        );
+        assert_eq!(
+            next(&due[2..], 100, &[], &[]),
+            Some((Work::Remove, vec![3]))
+        );
+        assert_eq!(next(&[], 100, &[], &[]), None);
+    }
+
+    #[test]
+    fn a_row_in_flight_waits() {
+        let due = [upsert(1, "t", "a", None), upsert(2, "t", "b", None)];
+        assert_eq!(next(&due, 100, &["a"], &[]), Some((Work::Upsert, vec![2])));
+        assert_eq!(next(&due, 100, &["a", "b"], &[]), None);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_move_from_or_to_his_row() {
+        // `old` moves to `new`, and a new file has come to the old name.
+        let due = [
+            upsert(1, "t", "new", Some("old")),
+            upsert(2, "t", "old", None),
+        ];
+        assert_eq!(next(&due, 100, &[], &[]), Some((Work::Move, vec![1])));
+        assert_eq!(next(&due, 100, &["new"], &[]), None);
+        assert_eq!(next(&due, 100, &["old"], &[]), None);
+        let due = [
+            upsert(1, "t", "x", None),
+            upsert(2, "t", "b", Some("a")),
+            upsert(3, "t", "a", None),
+        ];
+        assert_eq!(next(&due, 100, &[], &[]), Some((Work::Upsert, vec![1])));
+        // Two moves in a chain do not go together.
+        let due = [
+            upsert(1, "t", "b", Some("a")),
+            upsert(2, "t", "c", Some("b")),
+        ];
+        assert_eq!(next(&due, 100, &[], &[]), Some((Work::Move, vec![1])));
+    }
+
+    #[test]
+    fn what_has_failed_often_is_sent_alone() {
+        let due = [
+            upsert(1, "t", "a", None),
+            upsert(2, "t", "b", None),
+            upsert(3, "t", "c", None),
+        ];
+        assert_eq!(next(&due, 100, &[], &[2]), Some((Work::Upsert, vec![1, 3])));
+        assert_eq!(next(&due, 100, &[], &[1]), Some((Work::Upsert, vec![1])));
+    }
+
+    #[test]
+    fn unreadable_files_are_never_sent() {
+        let stat = Stat::default();
+        let due = [task(1, "t", "a", Task::Unreadable { stat })];
+        assert_eq!(next(&due, 100, &[], &[]), None);
+    }
+
+    #[test]
+    fn the_pace_halves_at_once_and_doubles_slowly() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rows(), 100);
+        pace.too_much(100);
+        assert_eq!(pace.rows(), 50);
+        pace.too_much(7);
+        assert_eq!(pace.rows(), 3);
+        pace.too_much(1);
+        assert_eq!(pace.rows(), 1);
+        for _ in 0..7 {
+            pace.taken();
+        }
+        assert_eq!(pace.rows(), 1);
+        pace.taken();
+        assert_eq!(pace.rows(), 2);
+        for _ in 0..100 {
+            pace.taken();
+        }
+        assert_eq!(pace.rows(), MOST_ROWS);
+    }
+}
