@@ -1,5 +1,7 @@
 //! What actors need of the world, as traits: real in `src/adapters`, faked in `testing`.
 
+pub mod files;
+pub mod ledger;
 pub mod tables;
 
 use std::rc::Rc;

@@ -1,0 +1,163 @@
+//! The mirrored files, to be read and watched, and never to be written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use supervisor_core::sync::{Content, Stat};
+
+/// The files below the directories of the sync. Blocking: used on blocking threads.
+pub trait Files: Send + Sync {
+    /// Reads files and says what is there; several at once, the answers in their order.
+    fn look(&self, file_paths: &[Arc<str>]) -> Vec<Look>;
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is there instead, never [`Look::Here`].
+    fn read(&self, file_path: &str) -> Result<(Vec<u8>, Content), Look>;
+
+    /// Whether a file is there.
+    fn exists(&self, file_path: &str) -> bool;
+
+    /// Walks all directories, or what is below one, and asks of every file that belongs into a
+    /// table whether it is known by what `stat` says of it.
+    fn survey(&self, survey: &Survey<'_>) -> Found;
+
+    /// What tells the directories apart that stand where the configuration says: a number
+    /// for each, none for one that is not there.
+    fn roots(&self) -> Vec<Option<u64>>;
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// A file; this is in it.
+    Here(Content),
+    /// Nothing that we mirror: no file, or a symbolic link.
+    Gone,
+    /// A file that cannot be read.
+    Unreadable {
+        /// As it is.
+        stat: Stat,
+        /// Why.
+        why: String,
+    },
+    /// A file that changes while it is read: look again later.
+    Changing,
+}
+
+/// What to do on a walk.
+pub struct Survey<'a> {
+    /// Where to begin: a directory below the root; none for all.
+    pub below: Option<&'a str>,
+    /// Whether a file has not changed, by its path, `stat` and the mapping of its table. Asked
+    /// from several threads.
+    pub unchanged: &'a (dyn Fn(&str, &Stat, &str) -> bool + Sync),
+    /// Told of each directory before its files are asked for, so that a watch on it misses
+    /// nothing. From several threads.
+    pub enter: &'a (dyn Fn(&Path) + Sync),
+    /// How far the walk is.
+    pub progress: &'a Progress,
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Files that are new, or may have changed, with the youngest of their times in
+    /// nanoseconds since the Unix epoch.
+    pub changed: Vec<(Arc<str>, i64)>,
+    /// How many have not.
+    pub unchanged: u64,
+    /// Directories that could not be read: nothing is known of what is below them.
+    pub unread: Vec<(String, String)>,
+    /// Names that are no UTF-8, as far as they can be shown; the first of them.
+    pub not_utf8: Vec<String>,
+    /// How many names are none.
+    pub not_utf8_count: u64,
+}
+
+/// How far a walk, and the reading after it, have come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Files seen.
+    pub files: AtomicU64,
+    /// Files to be read.
+    pub to_read: AtomicU64,
+    /// Files read.
+    pub read: AtomicU64,
+}
+
+impl Progress {
+    /// From the beginning.
+    pub fn reset(&self) {
+        for count in [&self.files, &self.to_read, &self.read] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The kernel's word about changes. Used from any thread.
+pub trait Eyes: Send + Sync {
+    /// Begins; from now on `tell` is called from a thread of its own, and must not block. What
+    /// was watched before is watched no longer.
+    ///
+    /// # Errors
+    /// Where there is no watcher to be had.
+    fn open(&self, tell: Tell) -> Result<(), Blind>;
+
+    /// Watches a directory, not what is in its directories. One that is watched already is
+    /// watched once.
+    ///
+    /// # Errors
+    /// Where it is not watched.
+    fn watch(&self, directory: &Path) -> Result<(), Blind>;
+
+    /// Ends: nothing is told any more.
+    fn close(&self);
+
+    /// How many directories are watched.
+    fn watched(&self) -> usize;
+}
+
+/// Whom eyes tell.
+pub type Tell = Arc<dyn Fn(Sighting) + Send + Sync>;
+
+/// What was seen. Paths are absolute; which of them matter is not for eyes to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// Something happened to a file there, or it is gone.
+    File(PathBuf),
+    /// A file or directory moved from one watched place to another.
+    Moved {
+        /// Where it was.
+        from: PathBuf,
+        /// Where it is.
+        to: PathBuf,
+    },
+    /// A directory appeared or is gone: nobody told of what is in it.
+    Directory(PathBuf),
+    /// Something was missed: everything may have changed.
+    Everything(String),
+}
+
+/// Why nothing is seen of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Blind {
+    /// It is not there (any more).
+    #[error("it is not there")]
+    Gone,
+    /// The kernel's limit of watches.
+    #[error(
+        "the kernel's limit of watched directories is reached: raise the sysctl fs.inotify.max_user_watches"
+    )]
+    Watches,
+    /// The kernel's limit of watchers.
+    #[error(
+        "the kernel's limit of watchers is reached: raise the sysctl fs.inotify.max_user_instances"
+    )]
+    Instances,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
