@@ -31,7 +31,7 @@ pub(super) mod fault;
 mod older;
 pub(super) mod open;
 mod prune;
-mod schema;
+pub(super) mod schema;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 
-use super::schema::{Fit, MIGRATIONS, migrate};
+use super::schema::{Fit, LAYOUT, migrate};
 use super::*;
 
 impl SqliteStore {
@@ -27,7 +27,7 @@ impl SqliteStore {
         check_header(&self.path)?;
         let mut connection = raw(&self.path)?;
         tune(&connection)?;
-        match migrate(&mut connection, MIGRATIONS)? {
+        match migrate(&mut connection, &LAYOUT)? {
             Fit::Ours => {}
             Fit::Newer(version) => {
                 if !self.said_newer {

@@ -64,6 +64,24 @@ const STATEMENTS: &[&str] = &[
     DELETE,
 ];
 
+/// What a database of ours is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout<'a> {
+    /// Marks it.
+    pub(crate) application_id: i32,
+    /// Its versions, step by step.
+    pub(crate) migrations: &'a [&'a str],
+    /// Every statement that is run in it.
+    pub(crate) statements: &'a [&'a str],
+}
+
+/// This database's.
+pub(crate) const LAYOUT: Layout<'static> = Layout {
+    application_id: APPLICATION_ID,
+    migrations: MIGRATIONS,
+    statements: STATEMENTS,
+};
+
 /// How a database's version stands to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
@@ -91,8 +109,8 @@ impl From<rusqlite::Error> for Misfit {
 }
 
 /// Brings a database up to the newest of these versions, each step in a transaction of its own.
-pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<Fit, Misfit> {
-    let ours = i32::try_from(migrations.len()).unwrap_or(i32::MAX);
+pub(crate) fn migrate(connection: &mut Connection, layout: &Layout<'_>) -> Result<Fit, Misfit> {
+    let ours = i32::try_from(layout.migrations.len()).unwrap_or(i32::MAX);
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let empty: bool = connection.query_row(
@@ -100,7 +118,7 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Resul
         [],
         |row| row.get(0),
     )?;
-    if !empty && id != APPLICATION_ID {
+    if !empty && id != layout.application_id {
         return Err(Misfit::Foreign(format!(
             "its application id is {id}, not ours"
         )));
@@ -111,31 +129,31 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Resul
         )));
     }
     if version > ours {
-        return match prepare_all(connection) {
+        return match prepare_all(connection, layout.statements) {
             Ok(()) => Ok(Fit::Newer(version)),
             Err(error) if is_about_schema(&error) => Err(Misfit::TooNew(version)),
             Err(error) => Err(error.into()),
         };
     }
     for (step, sql) in (1..)
-        .zip(migrations)
+        .zip(layout.migrations)
         .skip(usize::try_from(version).unwrap_or(0))
     {
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction
             .execute_batch(sql)
-            .and_then(|()| transaction.pragma_update(None, "application_id", APPLICATION_ID))
+            .and_then(|()| transaction.pragma_update(None, "application_id", layout.application_id))
             .and_then(|()| transaction.pragma_update(None, "user_version", step))
             .map_err(foreign_if_about_schema)?;
         transaction.commit()?;
     }
-    prepare_all(connection).map_err(foreign_if_about_schema)?;
+    prepare_all(connection, layout.statements).map_err(foreign_if_about_schema)?;
     Ok(Fit::Ours)
 }
 
-fn prepare_all(connection: &Connection) -> Result<(), rusqlite::Error> {
-    STATEMENTS
+fn prepare_all(connection: &Connection, statements: &[&str]) -> Result<(), rusqlite::Error> {
+    statements
         .iter()
         .try_for_each(|sql| connection.prepare_cached(sql).map(drop))
 }

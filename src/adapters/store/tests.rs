@@ -882,7 +882,11 @@ fn an_older_database_is_brought_up_step_by_step_and_keeps_its_content() {
     let mut newer = schema::MIGRATIONS.to_vec();
     newer.push("ALTER TABLE service ADD COLUMN colour TEXT DEFAULT 'red'");
     newer.push("UPDATE service SET colour = 'blue'");
-    let fit = schema::migrate(&mut connection, &newer).expect("migrated");
+    let layout = schema::Layout {
+        migrations: &newer,
+        ..schema::LAYOUT
+    };
+    let fit = schema::migrate(&mut connection, &layout).expect("migrated");
     assert_eq!(fit, schema::Fit::Ours);
     let (memory, colour): (String, String) = connection
         .query_row("SELECT memory, colour FROM service", [], |row| {
@@ -906,8 +910,12 @@ fn a_step_that_fails_leaves_the_database_as_it_was() {
     let mut connection = open::raw(&world.path()).expect("opened");
     let mut newer = schema::MIGRATIONS.to_vec();
     newer.push("UPDATE service SET memory = '2'; UPDATE nothing SET x = 1");
+    let layout = schema::Layout {
+        migrations: &newer,
+        ..schema::LAYOUT
+    };
     assert!(matches!(
-        schema::migrate(&mut connection, &newer),
+        schema::migrate(&mut connection, &layout),
         Err(schema::Misfit::Foreign(_))
     ));
     drop(connection);
