@@ -140,6 +140,8 @@ pub(super) enum Command {
     Pulse(PulseArgs),
     /// Write or read the heartbeat of a town's Deacon; needs no supervisor
     Deacon(DeaconArgs),
+    /// What the mirroring of markdown into tables needs
+    Sync(SyncArgs),
     /// Check the configuration and say all that is wrong with it
     Check,
     /// Write a small commented configuration, if there is none
@@ -311,6 +313,24 @@ pub(super) struct DeaconStatusArgs {
     /// The town; the file is deacon/heartbeat.json in it
     #[arg(long, value_name = "DIR")]
     pub(super) town: PathBuf,
+}
+
+/// `sync`
+#[derive(Debug, Clone, Args)]
+pub(super) struct SyncArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: SyncCommand,
+}
+
+/// What can be asked about the sync.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum SyncCommand {
+    /// Print the SQL that makes the tables of the configuration in a Supabase project
+    ///
+    /// It may be run again and on tables that are there: it adds what they lack, and takes
+    /// nothing away. Needs no supervisor.
+    Schema,
 }
 
 /// A service's own word for its state.

@@ -48,6 +48,9 @@ pub(crate) enum CliError {
     /// A file is in the way.
     #[error("{} exists already and stays as it is", .0.display())]
     Exists(PathBuf),
+    /// The configuration mirrors nothing.
+    #[error("{} mirrors no directory: it has no [[sync.dirs]]", .0.display())]
+    NothingMirrored(PathBuf),
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     File {
@@ -76,9 +79,11 @@ impl CliError {
             // Whoever read our output has seen enough: nothing failed.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
             Self::Usage(_) => Exit::Usage,
-            Self::Runtime(_) | Self::Output(_) | Self::Exists(_) | Self::File { .. } => {
-                Exit::Failure
-            }
+            Self::Runtime(_)
+            | Self::Output(_)
+            | Self::Exists(_)
+            | Self::NothingMirrored(_)
+            | Self::File { .. } => Exit::Failure,
             // Nobody can say that it is fresh.
             Self::Unreadable { .. } => Exit::Unhealthy,
         }

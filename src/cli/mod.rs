@@ -22,6 +22,7 @@ mod logs;
 mod output;
 mod pulse;
 mod status;
+mod sync;
 mod table;
 mod watch;
 
@@ -181,6 +182,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Events(args) => events::run(context, &args).await,
         Command::Pulse(args) => pulse::run(context, &args).await,
         Command::Deacon(args) => deacon::run(context, &args),
+        Command::Sync(args) => sync::run(context, &args),
         Command::Init => init::run(&context.common.config),
         Command::Completions(args) => {
             let mut text = Vec::new();

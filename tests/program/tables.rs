@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::common::World;
 use crate::common::http::{Address, Reply};
 use crate::common::postgrest::{ANON_KEY, EXPIRED_KEY, Fault, SECRET_KEY, SERVICE_KEY, Stack};
 
@@ -109,4 +110,77 @@ fn the_stack_survives_the_end_of_its_database() {
     stack.start_database();
     let up = ask(&stack, "POST", UPSERT, SERVICE_KEY, &row("a")).expect("an answer");
     assert_eq!(up.status, 201);
+}
+
+/// A configuration that mirrors into tables of both presets, one of them with columns of its own.
+fn mirrors(preset: &str, tables: &[&str]) -> World {
+    let mut sync = format!("[sync]\npreset = \"{preset}\"\n");
+    for table in tables {
+        sync += &format!("[[sync.dirs]]\npath = \"{table}\"\ntable = \"{table}\"\n");
+    }
+    World::plan().config(&sync).prepare()
+}
+
+#[test]
+fn the_printed_schema_makes_every_table_of_either_preset() {
+    let stack = Stack::start();
+    let athena = [
+        "protocols",
+        "case_studies",
+        "capabilities",
+        "sessions",
+        "memory_bank",
+        "system_docs",
+        "references",
+    ];
+    for (world, tables) in [
+        (mirrors("plain", &["docs", "Order"]), &["docs", "Order"][..]),
+        (mirrors("athena", &athena), &athena[..]),
+    ] {
+        let printed = world.cli(&["sync", "schema"]);
+        assert_eq!(
+            (printed.code, printed.err.as_str()),
+            (Some(0), ""),
+            "{printed:?}"
+        );
+        let json = world.cli(&["--json", "sync", "schema"]);
+        assert_eq!(json.json()["sql"], printed.out);
+        for _twice in 0..2 {
+            stack.schema(&printed.out);
+        }
+        for table in tables {
+            let key = if *table == "memory_bank" {
+                "filename"
+            } else {
+                "file_path"
+            };
+            let target = format!("/rest/v1/{table}?on_conflict={key}&columns={key},title,metadata");
+            let body = json!([{ key: "a.md", "title": "t", "metadata": {} }]).to_string();
+            for expected in [201, 200] {
+                let answer = ask(&stack, "POST", &target, SERVICE_KEY, &body).expect("an answer");
+                assert_eq!(answer.status, expected, "{table}: {}", answer.text());
+            }
+            let anon = ask(&stack, "POST", &target, ANON_KEY, &body).expect("an answer");
+            assert_eq!(anon.status, 401, "{table}");
+        }
+    }
+    let columns = stack.sql(
+        "select column_name || ' ' || data_type from information_schema.columns
+         where table_name = 'sessions' order by ordinal_position",
+    );
+    for column in ["metadata jsonb", "date date", "session_number bigint"] {
+        assert!(columns.lines().any(|line| line == column), "{columns}");
+    }
+}
+
+#[test]
+fn without_anything_to_mirror_there_is_no_schema() {
+    let world = World::plan().prepare();
+    let ran = world.cli(&["sync", "schema"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.err.contains("[[sync.dirs]]"), "{ran:?}");
+    std::fs::write(world.config(), "[sync]\ntarget = \"mysql\"\n").expect("a configuration");
+    let ran = world.cli(&["sync", "schema"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""), "{ran:?}");
+    assert!(ran.err.contains("mysql"), "{ran:?}");
 }

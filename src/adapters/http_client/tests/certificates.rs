@@ -145,7 +145,7 @@ async fn a_certificate_of_an_own_authority_is_good_where_that_is_trusted() {
 }
 
 #[actix_rt::test]
-async fn a_certificate_for_another_name_says_for_which() {
+async fn f55_a_certificate_for_another_name_is_refused_and_says_for_which() {
     let papers = Papers::new();
     let file = papers.self_signed("other", &["subjectAltName=DNS:example.org"]);
     let said = reason(&papers.server("other"), &Trust::File(file)).await;
@@ -162,7 +162,7 @@ async fn a_certificate_for_another_name_says_for_which() {
 }
 
 #[actix_rt::test]
-async fn a_certificate_out_of_its_time_says_since_or_until_when() {
+async fn f55_a_certificate_out_of_its_time_is_refused_and_says_since_or_until_when() {
     let mut papers = Papers::new();
     let ca = Trust::File(papers.self_signed("authority", &[]));
     papers.shift = "-5d";

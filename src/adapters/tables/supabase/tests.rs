@@ -3,6 +3,7 @@
 
 mod edges;
 mod errors;
+mod golden;
 #[path = "../../../../tests/common/postgrest/mod.rs"]
 mod postgrest;
 mod rows;
