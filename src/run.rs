@@ -159,6 +159,13 @@ async fn serve(
     let processes = Rc::new(ShimProcesses::new(data_dir, url, limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let registrants = settings.registrants;
+    // The owner's commands inherit our environment, but not what is ours alone.
+    let sync = settings.sync.as_ref();
+    let secrets = own
+        .token_env
+        .into_iter()
+        .chain(sync.into_iter().flat_map(|sync| sync.target.secrets()))
+        .collect();
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -167,7 +174,7 @@ async fn serve(
             dice: Arc::new(RealDice::new()),
             processes,
             errands: Rc::new(RealErrands::new(
-                own.token_env.into_iter().collect(),
+                secrets,
                 HttpCalls::default(),
                 errands::Patience::default(),
                 limit,

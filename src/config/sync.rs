@@ -47,7 +47,19 @@ pub(crate) enum Target {
         url: Vec<String>,
         /// Its key.
         key: Vec<String>,
+        /// Whether it may go over `http://` beyond this machine.
+        allow_http: bool,
     },
+}
+
+impl Target {
+    /// The variables that hold a key.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        match self {
+            Self::Sqlite => Vec::new(),
+            Self::Supabase { key, .. } => key.clone(),
+        }
+    }
 }
 
 /// The variables that Supabase's own tools use.
@@ -170,10 +182,12 @@ fn target(table: &mut reader::Table<'_>, env: &dyn Fn(&str) -> Option<String>) -
     let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect();
     let url = table.take("url_env", |v| name(v, "\"SUPABASE_URL\""));
     let key = table.take("key_env", |v| name(v, "\"SUPABASE_SERVICE_ROLE_KEY\""));
+    let allow_http = table.take("allow_http", Value::flag);
     if supabase {
         Target::Supabase {
             url: url.or(names(&URL_NAMES)),
             key: key.or(names(&KEY_NAMES)),
+            allow_http: allow_http.or(false),
         }
     } else {
         Target::Sqlite

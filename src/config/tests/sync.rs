@@ -104,11 +104,15 @@ fn athenas_tables_are_known_by_name() {
 
 #[test]
 fn supabase_is_named_by_variables_that_must_be_set() {
-    let Target::Supabase { url, key } =
-        sync(&format!("[sync]\ntarget = 'supabase'\n{DOCS}")).target
+    let Target::Supabase {
+        url,
+        key,
+        allow_http,
+    } = sync(&format!("[sync]\ntarget = 'supabase'\n{DOCS}")).target
     else {
         panic!("another target");
     };
+    assert!(!allow_http);
     assert_eq!(url, ["SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"]);
     assert_eq!(key, ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY"]);
     let text = format!("[sync]\ntarget = 'supabase'\nurl_env = 'MY_URL'\n{DOCS}");

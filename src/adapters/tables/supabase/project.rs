@@ -5,11 +5,6 @@ use std::fmt;
 use awc::http::Uri;
 use awc::http::header::HeaderValue;
 
-/// Where the address of a project is looked for, the first that is set.
-pub(crate) const URL_NAMES: [&str; 2] = ["SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"];
-/// Where its key is looked for.
-pub(crate) const KEY_NAMES: [&str; 2] = ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY"];
-
 /// A project's address and key.
 #[derive(Debug, Clone)]
 pub(crate) struct Project {
@@ -26,11 +21,11 @@ pub(crate) struct ApiKey(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ProjectError {
     /// Nobody says where.
-    #[error("the sync's target is supabase, but no variable says where it is: set {}", URL_NAMES.join(" or "))]
-    NoUrl,
+    #[error("the sync's target is supabase, but no variable says where that is: set {}", .0.join(" or "))]
+    NoUrl(Vec<String>),
     /// Nobody gives a key.
-    #[error("the sync's target is supabase, but there is no key to it: set {}", KEY_NAMES.join(" or "))]
-    NoKey,
+    #[error("the sync's target is supabase, but there is no key to it: set {}", .0.join(" or "))]
+    NoKey(Vec<String>),
     /// That is no address of a project.
     #[error("{0:?} is no address of a project: {1}")]
     Url(String, &'static str),
@@ -45,24 +40,27 @@ pub(crate) enum ProjectError {
 }
 
 impl Project {
-    /// The project that the environment names.
+    /// The project that these variables of the environment name, of each the first that is
+    /// set.
     ///
     /// # Errors
     /// See [`ProjectError`].
     pub(crate) fn from_env(
         env: &dyn Fn(&str) -> Option<String>,
+        url: &[String],
+        key: &[String],
         allow_http: bool,
     ) -> Result<Self, ProjectError> {
-        let first = |names: &[&str]| {
+        let first = |names: &[String]| {
             names
                 .iter()
                 .filter_map(|name| env(name))
                 .map(|value| value.trim().to_owned())
                 .find(|value| !value.is_empty())
         };
-        let url = first(&URL_NAMES).ok_or(ProjectError::NoUrl)?;
-        let key = first(&KEY_NAMES).ok_or(ProjectError::NoKey)?;
-        Self::new(&url, &key, allow_http)
+        let address = first(url).ok_or_else(|| ProjectError::NoUrl(url.to_vec()))?;
+        let secret = first(key).ok_or_else(|| ProjectError::NoKey(key.to_vec()))?;
+        Self::new(&address, &secret, allow_http)
     }
 
     /// The project at this address. `http://` is for this machine alone unless it is allowed.
@@ -227,13 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_asked_for_both_names_of_each() {
+    fn of_each_the_first_variable_that_is_set_counts() {
         let env = |pairs: &'static [(&str, &str)]| {
             Project::from_env(
                 &move |name| {
                     let found = pairs.iter().find(|(key, _)| *key == name);
                     found.map(|(_, value)| (*value).to_owned())
                 },
+                &["SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"].map(str::to_owned),
+                &["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY"].map(str::to_owned),
                 false,
             )
         };
@@ -254,7 +254,7 @@ mod tests {
         .unwrap();
         assert_eq!(found.base(), "https://b.supabase.co");
         assert_eq!(found.key().header(), "two");
-        assert_eq!(env(&[]).unwrap_err(), ProjectError::NoUrl);
+        assert!(matches!(env(&[]), Err(ProjectError::NoUrl(_))));
         let no_key = env(&[("SUPABASE_URL", "https://a.supabase.co")]).unwrap_err();
         assert_eq!(
             no_key.to_string(),
