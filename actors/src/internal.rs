@@ -90,6 +90,7 @@ fn policy(interval: Duration, on_demand: bool) -> Policy {
         on_demand,
         max_busy: Duration::ZERO,
         progress_timeout: None,
+        probed: false,
         restart: Restart::Never,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

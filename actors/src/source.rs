@@ -118,10 +118,14 @@ pub enum Heard {
         /// Whether it calls it critical.
         critical: bool,
     },
+    /// A probe succeeded: a sign of life that the service did not give by itself.
+    ProbePassed,
     /// A probe failed: no sign of life.
     ProbeFailed {
         /// Why.
         reason: String,
+        /// Whether one has succeeded in this life.
+        passed_before: bool,
     },
     /// It is ready, by the way that its policy names.
     Ready,
@@ -225,10 +229,19 @@ impl Ear {
         self.heard(Heard::Error { message, critical })
     }
 
-    /// A probe failed: no sign of life. `false` if it is lost.
-    pub fn probe_failed(&self, reason: impl Into<String>) -> bool {
+    /// A probe succeeded. `false` if that is lost; the sign of life in it is not.
+    pub fn probe_passed(&self) -> bool {
+        self.heard(Heard::ProbePassed)
+    }
+
+    /// A probe failed, whether or not one has succeeded in this life before: no sign of life.
+    /// `false` if it is lost.
+    pub fn probe_failed(&self, reason: impl Into<String>, passed_before: bool) -> bool {
         let reason = reason.into();
-        self.heard(Heard::ProbeFailed { reason })
+        self.heard(Heard::ProbeFailed {
+            reason,
+            passed_before,
+        })
     }
 
     /// It is ready. `false` if that is lost: say it again.
@@ -310,7 +323,7 @@ impl Heard {
     /// Whether it proves life whatever else it says.
     fn is_life(&self) -> bool {
         match self {
-            Self::Pulse { .. } | Self::Note(_) | Self::Error { .. } => true,
+            Self::Pulse { .. } | Self::Note(_) | Self::Error { .. } | Self::ProbePassed => true,
             Self::Sighted { .. }
             | Self::ProbeFailed { .. }
             | Self::Ready
@@ -350,7 +363,15 @@ impl Heard {
                 message,
                 critical,
             },
-            Self::ProbeFailed { reason } => Event::ProbeFailed { generation, reason },
+            Self::ProbePassed => Event::ProbePassed { generation },
+            Self::ProbeFailed {
+                reason,
+                passed_before,
+            } => Event::ProbeFailed {
+                generation,
+                reason,
+                passed_before,
+            },
             Self::Ready => Event::Ready { generation },
             Self::Status { message } => Event::Status {
                 generation,

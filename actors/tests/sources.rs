@@ -98,7 +98,7 @@ async fn what_a_source_hears_is_judged_in_its_order() {
         message: Some("all well".to_owned()),
         ..Note::default()
     }));
-    assert!(ear.probe_failed("refused"));
+    assert!(ear.probe_failed("refused", true));
     settle().await;
     let view = universe.view("other").await;
     assert_eq!((view.status, view.total_pulses), (Level::Warning, 5));

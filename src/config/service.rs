@@ -320,6 +320,7 @@ impl Keys {
             on_demand: self.on_demand.or(false) || !defaults.enabled,
             max_busy: judged.max_busy,
             progress_timeout: self.progress_timeout.value(),
+            probed: self.sources.iter().any(|source| source.kind() == "probe"),
             restart,
             backoff: ladder.backoff,
             intensity: ladder.intensity,

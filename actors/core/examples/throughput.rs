@@ -31,6 +31,7 @@ fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
         on_demand: false,
         max_busy: Duration::from_secs(1_800),
         progress_timeout: None,
+        probed: false,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

@@ -306,12 +306,20 @@ pub enum Event {
         /// Whether it calls it critical.
         critical: bool,
     },
+    /// A probe succeeded: a sign of life, and what ends a row of failures. It says nothing of
+    /// what the service says of itself: idle, busy, stuck.
+    ProbePassed {
+        /// Whose life.
+        generation: Generation,
+    },
     /// A probe failed: no sign of life.
     ProbeFailed {
         /// Whose life.
         generation: Generation,
-        /// Why.
+        /// Why, as a sentence about the service: `127.0.0.1:80 refused the connection`.
         reason: String,
+        /// Whether one has succeeded in this life: before that, it may just be starting.
+        passed_before: bool,
     },
     /// It says in free text what it does: shown, no sign of life. Empty: nothing any more.
     Status {

@@ -30,6 +30,8 @@ pub struct Policy {
     pub max_busy: Duration,
     /// How long the number that its pulses carry may stand still; none: for ever.
     pub progress_timeout: Option<Duration>,
+    /// Whether probes of ours look at it.
+    pub probed: bool,
     /// Which exits are restarted.
     pub restart: Restart,
     /// The delays between restarts in a series.

@@ -159,7 +159,8 @@ impl Supervisor {
 
     // --- the storm brake ---
 
-    /// A service that has just become very stale may be one of many.
+    /// A service that has just become very stale, or answers no probe any more, may be one of
+    /// many.
     fn weigh(&mut self, id: u32, change: &Change, at: Moment) {
         if change.kind != EventKind::Level || change.level != Level::Critical {
             return;
@@ -169,7 +170,8 @@ impl Supervisor {
             return;
         };
         let stale = entry.view(&now).freshness == Some(Freshness::VeryStale);
-        if !stale || !self.counts_for_storms(id) {
+        let silent = stale || entry.service.answers_no_probe();
+        if !silent || !self.counts_for_storms(id) {
             return;
         }
         let watched = self.weighed(at.mono);

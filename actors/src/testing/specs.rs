@@ -33,6 +33,7 @@ pub fn policy(watch: Watch, interval: Duration) -> Policy {
         on_demand: false,
         max_busy: Duration::from_secs(30 * 60),
         progress_timeout: None,
+        probed: false,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),

@@ -232,8 +232,10 @@ impl Service {
                 Some(missing) => format!("waiting for {missing}"),
                 None => "waiting to be started".to_owned(),
             },
-            State::Starting { .. } => "starting".to_owned(),
-            State::Running { .. } | State::External { .. } => "no pulse yet".to_owned(),
+            State::Starting { .. } => self.with_refusal("starting".to_owned()),
+            State::Running { .. } | State::External { .. } => {
+                self.with_refusal("no pulse yet".to_owned())
+            }
             State::Backoff { .. } => "waiting for its next start".to_owned(),
             State::Resumed { .. } => "the supervisor has just begun".to_owned(),
             State::Stopping { .. } if self.memory.reason.is_empty() => "stopping".to_owned(),
@@ -248,18 +250,35 @@ impl Service {
     pub(super) fn late_sentence(&self, now: &Now) -> String {
         let (interval, grace) = (self.policy.interval, self.policy.grace);
         let counted = self.age(now);
-        words::late(
+        self.with_refusal(words::late(
             self.memory.last.map_or(counted, |last| passed(last, now)),
             counted,
             interval,
             missed(self.age(now), interval, grace),
             missed(self.policy.thresholds.critical, interval, grace),
-        )
+        ))
+    }
+
+    /// A sentence about its silence, and what its last probe found wrong.
+    fn with_refusal(&self, sentence: String) -> String {
+        match self.refusal() {
+            Some(refusal) => format!("{sentence}; its last probe failed: {refusal}"),
+            None => sentence,
+        }
+    }
+
+    /// `5 probes failed in a row, the last: 127.0.0.1:80 refused the connection`.
+    pub(super) fn probes_sentence(&self) -> String {
+        let refusal = self.refusal().unwrap_or("nobody knows why");
+        match self.memory.probes {
+            1 => format!("probe failed: {refusal}"),
+            n => format!("{n} probes failed in a row, the last: {refusal}"),
+        }
     }
 
     pub(super) fn unready_sentence(&self) -> String {
         let grace = words::span(self.policy.start_grace);
-        match self.memory.state {
+        self.with_refusal(match self.memory.state {
             State::External { .. } => format!("no pulse within {grace}"),
             State::Running { .. } => format!("no pulse within {grace} of its start"),
             State::New
@@ -272,7 +291,7 @@ impl Service {
             | State::Quarantined { .. }
             | State::Exited { .. }
             | State::Resumed { .. } => format!("not ready within {grace} of its start"),
-        }
+        })
     }
 
     /// The Deacon's word for its age; `None` where age does not judge it.
@@ -410,9 +429,11 @@ impl Service {
 
     /// When a service that pulses by living has lived long enough to be well again.
     pub(super) fn relief_at(&self) -> Time {
+        // That it lives is no answer to a probe.
+        let refused = self.memory.probes > 0;
         let troubled = self.memory.floor > Level::Healthy || self.errors() > 0;
         match (self.policy.watch, &self.memory.state) {
-            (Watch::Alive, State::Running { .. }) if troubled => {
+            (Watch::Alive, State::Running { .. }) if troubled && !refused => {
                 self.memory.since + self.policy.backoff.reset_after()
             }
             (Watch::Alive | Watch::Pulsing | Watch::External, _) => Time::NEVER,

@@ -83,9 +83,8 @@ impl Service {
         if on.stale && standing == Standing::Still {
             return Some((RestartKind::Stale, self.still_sentence(now)));
         }
-        if on.probe && self.memory.probes >= critical_count {
-            let text = format!("{} probes failed in a row", self.memory.probes);
-            return Some((RestartKind::Probe, text));
+        if on.probe && self.answers_no_probe() {
+            return Some((RestartKind::Probe, self.probes_sentence()));
         }
         if on.errors && self.memory.reported >= critical_count {
             let text = format!("{} errors reported in a row", self.memory.reported);

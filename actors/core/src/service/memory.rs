@@ -80,6 +80,8 @@ pub(super) struct Said {
     pub(super) message: Option<String>,
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,
+    /// Why its last probe failed, until one succeeds.
+    pub(super) refusal: Option<Box<str>>,
     /// How these numbers move.
     pub(super) pace: Option<Pace>,
     /// Its own figures, of this life.
@@ -142,6 +144,13 @@ impl Memory {
     pub(super) fn resumed(mut self, policy: &Policy, now: Time) -> Self {
         // A state by another hand may say anything; what it must not do is name a future.
         self.since = self.since.min(now);
+        if !policy.probed {
+            // Nothing would ever end the row.
+            self.probes = 0;
+            if let Some(said) = &mut self.said {
+                said.refusal = None;
+            }
+        }
         if self.ladder == Ladder::Commanded {
             // Who waited for its end died with us; its start's deadline goes on.
             self.ladder = Ladder::Calm;

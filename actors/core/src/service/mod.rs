@@ -263,6 +263,13 @@ impl Service {
             && self.memory.pause.is_none()
     }
 
+    /// Whether its probes have failed so often in a row that it would be poked for it.
+    #[must_use]
+    pub fn answers_no_probe(&self) -> bool {
+        let [_, _, critical] = self.policy.thresholds.counts;
+        self.memory.probes >= critical
+    }
+
     /// Whether it is left alone on request.
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -331,9 +338,12 @@ impl Service {
                 message,
                 critical,
             } => self.erred(generation, &message, critical, now, out),
-            Event::ProbeFailed { generation, reason } => {
-                self.probe_failed(generation, &reason, now, out);
-            }
+            Event::ProbePassed { generation } => self.probe_passed(generation, now, out),
+            Event::ProbeFailed {
+                generation,
+                reason,
+                passed_before,
+            } => self.probe_failed(generation, &reason, passed_before, now, out),
             Event::Status {
                 generation,
                 message,
@@ -489,8 +499,10 @@ impl Service {
                 }
             }
         } else if self.missing.take().is_some() {
-            // Its silence while it could not work is not held against it.
+            // Its silence while it could not work is not held against it, nor what its probes
+            // found meanwhile; the level that they led to stays until a clean pulse.
             self.memory.since = self.memory.since.max(now.at.time);
+            self.memory.probes = 0;
             self.move_from(now.at.time);
         }
     }

@@ -18,6 +18,18 @@ impl Service {
         self.memory.said.get_or_insert_with(Box::default)
     }
 
+    /// Its last probe did not fail, or was of an older life.
+    pub(super) fn forget_refusal(&mut self) {
+        if let Some(said) = &mut self.memory.said {
+            said.refusal = None;
+        }
+    }
+
+    /// What its last probe found wrong.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.memory.said.as_ref()?.refusal.as_deref()
+    }
+
     /// What it said of its own deadlines is over with the life that said it.
     pub(super) fn unsay(&mut self) {
         if let Some(said) = &mut self.memory.said {

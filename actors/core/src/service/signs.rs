@@ -6,6 +6,15 @@ use crate::event::{Action, EventKind, Generation, Moment, Note, PulseState};
 use crate::level::Level;
 use crate::policy::{Ready, Watch};
 
+/// Who gives a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The service.
+    Own,
+    /// A probe of ours.
+    Probe,
+}
+
 impl Service {
     /// Whether a fact about that generation is one about the present life.
     pub(super) fn is_present(&self, generation: Generation) -> bool {
@@ -27,7 +36,7 @@ impl Service {
             return;
         }
         self.seen(now.at);
-        if !self.hear(now, out) {
+        if !self.hear(Sign::Own, now, out) {
             return;
         }
         let state = note.as_ref().and_then(|note| note.state);
@@ -53,7 +62,14 @@ impl Service {
             return;
         }
         self.memory.reported = 0;
-        self.memory.probes = 0;
+        self.clean(count);
+    }
+
+    /// Clean pulses, unless its probes fail: whoever pulses may still not answer anybody.
+    fn clean(&mut self, count: u32) {
+        if self.memory.probes > 0 {
+            return;
+        }
         self.memory.clean = self.memory.clean.saturating_add(count);
         self.lift_if_clean();
     }
@@ -66,13 +82,38 @@ impl Service {
         }
     }
 
-    /// Whether a first sign of life makes it ready, and what that is called.
-    pub(super) fn ready_by_sign(&self) -> Option<&'static str> {
-        match self.policy.ready {
-            Ready::Pulse => Some("its first pulse"),
-            Ready::Probe => Some("its first successful probe"),
-            Ready::Notify | Ready::Running => None,
+    /// Whether a first sign of life of that kind makes it ready, and what that is called.
+    pub(super) fn ready_by_sign(&self, sign: Sign) -> Option<&'static str> {
+        match (self.policy.ready, sign) {
+            (Ready::Pulse, Sign::Own | Sign::Probe) => Some("its first pulse"),
+            (Ready::Probe, Sign::Probe) => Some("its first successful probe"),
+            (Ready::Probe, Sign::Own)
+            | (Ready::Notify | Ready::Running, Sign::Own | Sign::Probe) => None,
         }
+    }
+
+    /// [`Event::ProbePassed`](crate::Event::ProbePassed).
+    pub(super) fn probe_passed(
+        &mut self,
+        generation: Generation,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        self.memory.total_pulses = self.memory.total_pulses.saturating_add(1);
+        if !self.is_present(generation) {
+            return;
+        }
+        self.seen(now.at);
+        if !self.hear(Sign::Probe, now, out) {
+            return;
+        }
+        self.memory.probes = 0;
+        self.forget_refusal();
+        if self.memory.stuck || self.stands_still(now) {
+            return;
+        }
+        self.memory.reported = 0;
+        self.clean(1);
     }
 
     /// [`Event::Sighted`](crate::Event::Sighted): its age is what counts. It lifts nothing,
@@ -108,7 +149,7 @@ impl Service {
             | State::Resumed { plan: Some(_), .. } => return,
         }
         let known = self.memory.last.is_some_and(|last| last.time >= at.time);
-        if known || !self.hear(now, out) {
+        if known || !self.hear(Sign::Own, now, out) {
             return;
         }
         self.seen(at);
@@ -125,13 +166,13 @@ impl Service {
 
     /// Whether a pulse of the present generation comes from a life that it can prove anything
     /// about; makes that life ready where it is what readiness waits for.
-    fn hear(&mut self, now: &Now, out: &mut Vec<Action>) -> bool {
+    fn hear(&mut self, sign: Sign, now: &Now, out: &mut Vec<Action>) -> bool {
         match &mut self.memory.state {
             State::Starting { pid, heard } => {
                 *heard = true;
                 // It may pulse before we hear of its start: ready then, when we do.
                 if let Some(pid) = *pid
-                    && let Some(why) = self.ready_by_sign()
+                    && let Some(why) = self.ready_by_sign(sign)
                 {
                     self.ready_now(Some(pid), true, why, out);
                 }
@@ -229,13 +270,20 @@ impl Service {
         &mut self,
         generation: Generation,
         reason: &str,
+        passed_before: bool,
         now: &Now,
         out: &mut Vec<Action>,
     ) {
-        self.memory.error_count = self.memory.error_count.saturating_add(1);
         if !self.is_present(generation) || !self.is_judged() {
             return;
         }
+        self.said().refusal = Some(reason.into());
+        // A start has one deadline. Until then, or until it has answered once, nobody knows
+        // whether it does not answer any more or not yet.
+        if !passed_before && now.at.time < self.start_deadline(now.amnesty) {
+            return;
+        }
+        self.memory.error_count = self.memory.error_count.saturating_add(1);
         self.memory.probes = self.memory.probes.saturating_add(1);
         let text = format!("probe failed: {reason}");
         // A probe may fail every few seconds for days: the first of a row is an event, what
@@ -259,6 +307,7 @@ impl Service {
         let level = self.policy.thresholds.level_by_count(errors);
         let reason = match errors {
             0 | 1 => text.to_owned(),
+            n if n == self.memory.probes => self.probes_sentence(),
             n => format!("{n} errors in a row, the last: {text}"),
         };
         self.raise(level, reason);

@@ -5,6 +5,7 @@
 //! and that is judged afresh; only the level that an older one led to stays until a clean
 //! pulse lifts it.
 
+use super::signs::Sign;
 use super::state::{Halt, Ladder, Origin, State, Then};
 use super::{Now, Service, words};
 use crate::event::{Action, EventKind, Generation, RestartKind};
@@ -242,6 +243,7 @@ impl Service {
         self.memory.stuck = false;
         self.memory.reported = 0;
         self.memory.probes = 0;
+        self.forget_refusal();
         self.memory.clean = 0;
         self.move_from(now.at.time);
     }
@@ -293,7 +295,7 @@ impl Service {
                 );
                 if self.is_ready_by_running() {
                     self.ready_now(Some(started), heard, "its process runs", out);
-                } else if heard && let Some(why) = self.ready_by_sign() {
+                } else if heard && let Some(why) = self.ready_by_sign(Sign::Own) {
                     self.ready_now(Some(started), heard, why, out);
                 }
                 self.lift_if_clean();
@@ -336,14 +338,15 @@ impl Service {
         self.reloaded(now);
         if let State::Starting { pid, heard } = self.memory.state {
             match self.policy.ready {
-                Ready::Notify | Ready::Probe => {
+                Ready::Notify => {
                     self.ready_now(pid, heard, "it said so", out);
                     // Readiness proves a service that only has to run.
                     if self.policy.watch == Watch::Alive && self.errors() == 0 {
                         self.lift();
                     }
                 }
-                Ready::Pulse | Ready::Running => {}
+                // Somebody else's word than the one that is waited for.
+                Ready::Pulse | Ready::Probe | Ready::Running => {}
             }
         }
     }

@@ -60,6 +60,7 @@ impl Service {
         self.lift();
         self.memory.reported = 0;
         self.memory.probes = 0;
+        self.forget_refusal();
         self.memory.exits = 0;
         self.memory.series = 0;
         self.memory.stuck = false;

@@ -29,6 +29,7 @@ pub(super) fn policy() -> Policy {
         on_demand: false,
         max_busy: Duration::from_secs(1_800),
         progress_timeout: None,
+        probed: true,
         restart: Restart::Always,
         backoff: Backoff::default(),
         intensity: Intensity::default(),
@@ -177,12 +178,28 @@ impl Bench {
         })
     }
 
+    /// After one has succeeded.
     pub(super) fn probe_fails(&mut self) -> Vec<Action> {
+        self.probe_failed(true)
+    }
+
+    /// Before any has succeeded in this life.
+    pub(super) fn probe_fails_yet(&mut self) -> Vec<Action> {
+        self.probe_failed(false)
+    }
+
+    fn probe_failed(&mut self, passed_before: bool) -> Vec<Action> {
         let generation = self.generation();
         self.on(Event::ProbeFailed {
             generation,
             reason: "connection refused".to_owned(),
+            passed_before,
         })
+    }
+
+    pub(super) fn probe_passes(&mut self) -> Vec<Action> {
+        let generation = self.generation();
+        self.on(Event::ProbePassed { generation })
     }
 
     pub(super) fn started(&mut self) -> Vec<Action> {

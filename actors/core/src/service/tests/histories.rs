@@ -33,7 +33,8 @@ enum Deed {
     /// It pulses on time for so many intervals and names that number each time.
     CountOn(i64, u8),
     Error(bool),
-    ProbeFails,
+    ProbeFails(bool),
+    ProbePasses,
     SaysReady,
     Exit(i32),
     Signal(i32),
@@ -99,7 +100,8 @@ fn deed() -> impl Strategy<Value = Deed> {
             .prop_map(|(number, busy)| Deed::Count(number, busy)),
         3 => (0_i64..3, 1_u8..12).prop_map(|(number, times)| Deed::CountOn(number, times)),
         3 => prop::bool::weighted(0.2).prop_map(Deed::Error),
-        3 => Just(Deed::ProbeFails),
+        3 => any::<bool>().prop_map(Deed::ProbeFails),
+        2 => Just(Deed::ProbePasses),
         2 => Just(Deed::SaysReady),
         5 => (0..3).prop_map(Deed::Exit),
         2 => Just(Deed::Signal(11)),
@@ -242,7 +244,7 @@ impl World {
                     if !self.stopped {
                         self.base = self.now();
                         // A sign of life, too: what it was poked for as silent is over.
-                        if !self.is_unready() && !self.stuck && !self.is_still() {
+                        if !self.is_unready() && !self.has_another_fault() {
                             self.pokes = 0;
                         }
                     }
@@ -253,20 +255,14 @@ impl World {
                     })?;
                 }
             }
-            Deed::ProbeFails => {
-                if self.lives() {
-                    self.on(Event::ProbeFailed {
-                        generation,
-                        reason: "refused".to_owned(),
-                    })?;
-                }
-            }
+            Deed::ProbeFails(passed_before) => self.probe_fails(passed_before)?,
+            Deed::ProbePasses => self.probe_passes()?,
             Deed::SaysReady => {
                 if self.lives() {
                     let silent = self.silent();
                     if self.bench.state() == "starting"
                         && silent < self.policy().thresholds.critical
-                        && !self.is_still()
+                        && !self.has_another_fault()
                     {
                         self.pokes = 0;
                     }

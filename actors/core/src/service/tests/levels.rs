@@ -48,11 +48,15 @@ fn readiness_comes_by_the_way_that_the_policy_names() {
         count: 1,
         note: None,
     };
-    for (way, after_start, after_ready, after_pulse) in [
-        (Ready::Pulse, "starting", "starting", "running"),
-        (Ready::Notify, "starting", "running", "starting"),
-        (Ready::Probe, "starting", "running", "running"),
-        (Ready::Running, "running", "running", "running"),
+    let probe = Event::ProbePassed {
+        generation: Generation(1),
+    };
+    let (starting, running) = ("starting", "running");
+    for (way, after_start, after_ready, after_pulse, after_probe) in [
+        (Ready::Pulse, starting, starting, running, running),
+        (Ready::Notify, starting, running, starting, starting),
+        (Ready::Probe, starting, starting, starting, running),
+        (Ready::Running, running, running, running, running),
     ] {
         let begun = || {
             let mut bench = Bench::new(Policy {
@@ -70,6 +74,9 @@ fn readiness_comes_by_the_way_that_the_policy_names() {
         let mut bench = begun();
         bench.on(pulse.clone());
         assert_eq!(bench.state(), after_pulse, "{way:?}");
+        let mut bench = begun();
+        bench.on(probe.clone());
+        assert_eq!(bench.state(), after_probe, "{way:?}");
     }
 }
 
@@ -187,9 +194,11 @@ fn a_pulse_from_an_older_generation_is_counted_and_otherwise_ignored() {
             count: 1,
             note,
         },
+        Event::ProbePassed { generation: old },
         Event::ProbeFailed {
             generation: old,
             reason: String::new(),
+            passed_before: true,
         },
         Event::Ready { generation: old },
         Event::Gone { generation: old },
@@ -203,7 +212,7 @@ fn a_pulse_from_an_older_generation_is_counted_and_otherwise_ignored() {
     }
     assert_eq!((bench.state(), bench.level()), ("starting", Level::Warning));
     assert_eq!(bench.kinds(), [""; 0]);
-    assert_eq!(bench.view().total_pulses, 5);
+    assert_eq!(bench.view().total_pulses, 6);
     bench.seconds(60);
     assert_eq!(bench.level(), Level::Critical, "it never pulsed itself");
 }

@@ -11,6 +11,7 @@ mod memory;
 mod oracle;
 mod pauses;
 mod pokes;
+mod probes;
 mod progress;
 mod says;
 mod stops;

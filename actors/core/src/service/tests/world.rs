@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) counted: VecDeque<Time>,
     /// Pokes since the last sign of life or new chance.
     pub(super) pokes: u32,
+    /// Failed probes in a row that count.
+    pub(super) row: u32,
     /// Nudged since the last poke began.
     pub(super) nudged: bool,
     pub(super) asked_nudge: bool,
@@ -96,6 +98,7 @@ impl World {
             pulses: 0,
             counted: VecDeque::new(),
             pokes: 0,
+            row: 0,
             nudged: false,
             asked_nudge: false,
             unready: false,
@@ -122,6 +125,7 @@ impl World {
     pub(super) fn new_chance(&mut self) {
         self.base = self.now();
         self.pokes = 0;
+        self.row = 0;
         self.stuck = false;
         self.idle = false;
         self.busy_until = Time(0);
@@ -176,6 +180,7 @@ impl World {
             Event::Pulse { note, .. } => note
                 .as_ref()
                 .is_none_or(|note| note.state != Some(PulseState::Stuck)),
+            Event::ProbePassed { .. } => true,
             _ => false,
         };
         let may_lower = clean
@@ -347,9 +352,13 @@ impl World {
                 self.moved = now;
             }
             self.says(note.as_ref());
-            let refuted =
-                !self.is_unready() || matches!(self.policy().ready, Ready::Pulse | Ready::Probe);
-            if back || (!self.stuck && refuted && !self.is_still()) {
+            if back {
+                self.row = 0;
+                // What its end says is of no interest any more.
+                self.command = None;
+            }
+            let refuted = !self.is_unready() || self.policy().ready == Ready::Pulse;
+            if back || (refuted && !self.has_another_fault()) {
                 self.pokes = 0;
             }
         }
@@ -368,6 +377,66 @@ impl World {
             count,
             note: note.map(Box::new),
         })
+    }
+
+    /// A probe succeeds: it lives, and says nothing of itself by it.
+    pub(super) fn probe_passes(&mut self) -> Result<(), TestCaseError> {
+        if !self.lives() {
+            return Ok(());
+        }
+        self.pulses += 1;
+        if !self.stopped {
+            let back =
+                self.is_external() && ["backoff", "quarantined"].contains(&self.bench.state());
+            if back {
+                self.new_chance();
+                self.command = None;
+            }
+            self.base = self.now();
+            self.heard = true;
+            self.row = 0;
+            let ready = self.policy().ready;
+            let refuted = !self.is_unready() || matches!(ready, Ready::Pulse | Ready::Probe);
+            if refuted && !self.has_another_fault() {
+                self.pokes = 0;
+            }
+        }
+        let generation = self.generation;
+        self.on(Event::ProbePassed { generation })
+    }
+
+    /// A probe fails: whether that counts is seen by the count of errors.
+    pub(super) fn probe_fails(&mut self, passed_before: bool) -> Result<(), TestCaseError> {
+        if !self.lives() {
+            return Ok(());
+        }
+        let before = self.bench.view().error_count;
+        let generation = self.generation;
+        let event = Event::ProbeFailed {
+            generation,
+            reason: "refused".to_owned(),
+            passed_before,
+        };
+        // The poke that may follow is one for this row.
+        self.row += 1;
+        self.on(event)?;
+        if self.bench.view().error_count == before {
+            prop_assert!(!passed_before || !self.bench.service.is_judged());
+            self.row -= 1;
+        }
+        Ok(())
+    }
+
+    /// Whether it has something coming that is not silence: no pulse refutes that.
+    pub(super) fn has_another_fault(&self) -> bool {
+        let still = self.policy().poke_on.stale && self.is_still();
+        self.stuck || still || self.is_refused()
+    }
+
+    /// Whether failed probes alone would get it poked.
+    pub(super) fn is_refused(&self) -> bool {
+        let [_, _, critical] = self.policy().thresholds.counts;
+        self.policy().poke_on.probe && self.row >= critical
     }
 
     pub(super) fn reload(&mut self, meanwhile: Meanwhile) -> Result<(), TestCaseError> {
@@ -428,6 +497,7 @@ impl World {
             self.base = self.base.max(self.now());
             self.moved = self.moved.max(self.now());
             self.pokes = 0;
+            self.row = 0;
         }
         if !ready {
             self.pokes = 0;
