@@ -17,6 +17,7 @@ use slog::{Logger, error, info, warn};
 
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
+use supervisor_core::alert::Policy as AlertPolicy;
 
 use crate::adapters::child_token::child_token;
 use crate::adapters::clock::RealClock;
@@ -29,7 +30,8 @@ use crate::adapters::http_client::HttpCalls;
 use crate::adapters::logging::{self, LogGuard};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
-use crate::adapters::store::SqliteStore;
+use crate::adapters::sinks::LogSink;
+use crate::adapters::store::{AlertsDatabase, SqliteStore};
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, OnExit, Settings};
 use crate::http::{self, Patience, Servers};
@@ -186,7 +188,14 @@ async fn serve(
                 clock.clone(),
             )),
             deacon: Box::new(RealDeaconFile::new(data_dir.path())),
+            alerts: Box::new(AlertsDatabase::new(
+                data_dir.path(),
+                KEEP_EVENTS,
+                clock.clone(),
+            )),
+            sinks: vec![(AlertPolicy::LOG.into(), Rc::new(LogSink::new(log.clone())))],
         },
+        alerting: AlertPolicy::default(),
         paused: estop_stands(&estop),
         log: log.clone(),
     });
@@ -218,6 +227,7 @@ async fn serve(
         default_interval: settings.default_interval,
         directory: universe.directory.clone(),
         supervisor: universe.supervisor.clone(),
+        alerts: universe.alerts.clone(),
         clock,
         log: log.clone(),
         patience: Patience::default(),

@@ -40,6 +40,8 @@ pub enum Subject {
     Archive,
     /// The writer of `deacon/heartbeat.json`.
     Deacon,
+    /// The alerter.
+    Alerter,
     /// The guardian itself.
     Guardian,
     /// The actor of a watched service.

@@ -1,6 +1,8 @@
 //! What others hold of the actors: cheap to clone, sendable to any thread, valid across the
 //! rebuild of a panicked actor.
 
+mod alerts;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +12,8 @@ use supervisor_core::event::Note;
 use supervisor_core::time::Mono;
 use supervisor_core::view::View;
 use supervisor_core::{ServiceName, Timestamp};
+
+pub use alerts::{AlertsHandle, Wish};
 
 use crate::archive::Archive;
 use crate::door::{Door, Permit};

@@ -23,10 +23,11 @@ pub(crate) const PATROL: Duration = Duration::from_secs(30);
 
 /// Those that are shown, with how often they promise to pulse. They pulse more often than
 /// that: what counts here is an actor that no longer turns, not one that is a little late.
-const SHOWN: [(Subject, Duration); 5] = [
+const SHOWN: [(Subject, Duration); 6] = [
     (Subject::Supervisor, PULSE),
     (Subject::Archive, PULSE),
     (Subject::Deacon, PATROL),
+    (Subject::Alerter, PULSE),
     (Subject::Guardian, PULSE),
     (ANY_SERVICE, PULSE),
 ];
@@ -40,6 +41,7 @@ pub(crate) fn name(subject: Subject) -> ServiceName {
         Subject::Supervisor => "internal.supervisor",
         Subject::Archive => "internal.archive",
         Subject::Deacon => "internal.deacon",
+        Subject::Alerter => "internal.alerter",
         Subject::Guardian => "internal.guardian",
         Subject::Service(_) => "internal.services",
     };
@@ -55,7 +57,11 @@ pub(crate) fn shown() -> impl Iterator<Item = Subject> {
 pub(crate) fn shown_as(subject: Subject) -> Subject {
     match subject {
         Subject::Service(_) => ANY_SERVICE,
-        Subject::Supervisor | Subject::Archive | Subject::Deacon | Subject::Guardian => subject,
+        Subject::Supervisor
+        | Subject::Archive
+        | Subject::Deacon
+        | Subject::Alerter
+        | Subject::Guardian => subject,
     }
 }
 

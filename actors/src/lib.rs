@@ -2,6 +2,7 @@
 //!
 //! [`universe`] starts them all; what others hold of them is in [`handle`].
 
+mod alerter;
 mod archive;
 mod bell;
 mod deacon;

@@ -1,9 +1,14 @@
 //! Every message that actors send each other, a line of doc each.
 
+use std::time::Duration;
+
 use actix::Message;
 use tokio::sync::oneshot;
 
-use supervisor_core::event::{Change, Event, Exit, Generation};
+use supervisor_core::alert::{
+    Alert, AlertId, Fact, Pattern, Refused, Silence, SilenceId, SinkName,
+};
+use supervisor_core::event::{Change, Event, Exit, Generation, Moment};
 use supervisor_core::time::{Mono, Time};
 use supervisor_core::view::View;
 use supervisor_core::{Level, ServiceName, Timestamp};
@@ -11,6 +16,7 @@ use supervisor_core::{Level, ServiceName, Timestamp};
 use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
+use crate::ports::alerts::{AlertBatch, AlertQuery, Undelivered};
 use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
 use crate::registration::{Registering, Registration};
 use crate::slot::Folded;
@@ -432,6 +438,130 @@ pub(crate) struct Rebuilt {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Deaths;
+
+// === alerts ===
+
+/// Supervisor → Alerter: how services are now, as far as alerts care.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct News {
+    /// When, also on the judging clock.
+    pub(crate) at: Moment,
+    /// Those that may have changed.
+    pub(crate) facts: Vec<Fact>,
+    /// Who was poked, and when.
+    pub(crate) poked: Vec<(ServiceName, Timestamp)>,
+    /// Who was restarted.
+    pub(crate) restarted: Vec<ServiceName>,
+    /// Who is no longer watched.
+    pub(crate) forgotten: Vec<ServiceName>,
+    /// What is wrong with ourselves, or no longer.
+    pub(crate) own: Vec<OwnTrouble>,
+    /// How many services are watched.
+    pub(crate) watched: usize,
+}
+
+/// Something is wrong with ourselves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum OwnTrouble {
+    /// It is, or was for a moment.
+    Is {
+        /// In a word or two; one alert each.
+        what: &'static str,
+        /// How bad.
+        level: Level,
+        /// In a sentence.
+        reason: String,
+        /// Whether it goes on until it is said to be over.
+        lasts: bool,
+    },
+    /// It is over.
+    Over {
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// Supervisor → Alerter: something may be due.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AlertTick(pub(crate) Moment);
+
+/// Alerter → Supervisor: it begins, tell it how everything is.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct TellConcerns;
+
+/// Alerter → itself: a transaction has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AlertsCommitted {
+    /// What it wrote, or could not.
+    pub(crate) batch: AlertBatch,
+    /// How it ended.
+    pub(crate) result: Result<(), StoreError>,
+}
+
+/// How a delivery ended.
+pub(crate) type Delivered = Result<(), Undelivered>;
+
+/// HTTP → Alerter: somebody takes an alert.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Alert, Refused>")]
+pub(crate) struct Acknowledge {
+    /// Which.
+    pub(crate) id: AlertId,
+    /// Who.
+    pub(crate) who: String,
+    /// What they say of it.
+    pub(crate) note: String,
+}
+
+/// HTTP → Alerter: a silence.
+#[derive(Debug, Message)]
+#[rtype(result = "Silence")]
+pub(crate) struct Mute {
+    /// Of which services.
+    pub(crate) services: Pattern,
+    /// Only of those with this tag.
+    pub(crate) tag: Option<String>,
+    /// For how long.
+    pub(crate) lasting: Duration,
+    /// Who wants it.
+    pub(crate) by: String,
+    /// Why.
+    pub(crate) note: String,
+}
+
+/// HTTP → Alerter: that silence ends now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub(crate) struct EndSilence(pub(crate) SilenceId);
+
+/// HTTP → Alerter: the silences that hold.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Silence>")]
+pub(crate) struct GetSilences;
+
+/// HTTP → Alerter: the open alerts, the oldest first.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Alert>")]
+pub(crate) struct GetOpenAlerts;
+
+/// HTTP → Alerter: which rules decide about an open alert now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<String>, Refused>")]
+pub(crate) struct Why(pub(crate) AlertId);
+
+/// HTTP → Alerter: kept alerts, resolved ones too.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Alert>, StoreError>")]
+pub(crate) struct GetAlerts(pub(crate) AlertQuery);
+
+/// HTTP → Alerter: a message to that sink, to see whether it arrives; `None`: no such sink.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Delivered>")]
+pub(crate) struct TestSink(pub(crate) SinkName);
 
 // === impl Ack ===
 

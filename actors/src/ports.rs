@@ -1,5 +1,6 @@
 //! What actors need of the world, as traits: real in `src/adapters`, faked in `testing`.
 
+pub mod alerts;
 pub mod files;
 pub mod ledger;
 pub mod tables;

@@ -19,9 +19,11 @@
 //! - `decide`: events to machines, actions to actors;
 //! - `turn`: time: the timer, stalls, the wheel, what is done each second;
 //! - `tell`: log, history, memory;
+//! - `concern`: what alerts are about;
 //! - `order`: starting and stopping in the order of dependencies;
 //! - `roll`: who is watched: services come and go while everything runs.
 
+mod concern;
 mod decide;
 mod order;
 mod roll;
@@ -58,14 +60,15 @@ use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start};
 use crate::internal;
 use crate::messages::{
     Announce, Announced, Control, Denied, Found, Freed, GetOverview, GetRegistrations, GetService,
-    Load, Overview, Pulse, Rebuilt, Record, Register, Report, SelfPulse, ServiceId, Settle,
-    Shutdown, Storage, Unregister, Unwatch, Verb, Watch,
+    Load, Overview, OwnTrouble, Pulse, Rebuilt, Record, Register, Report, SelfPulse, ServiceId,
+    Settle, Shutdown, Storage, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::StoreError;
 use crate::registration::{Registering, Registration};
 use crate::spec::ServiceSpec;
 use crate::world::Watched;
 
+use concern::Concerns;
 use table::Table;
 
 /// How many messages are handled before the other actors get their turn.
@@ -115,6 +118,8 @@ pub(crate) struct Supervisor {
     outbox: Record,
     /// What the heartbeat file will say was done.
     poked: Option<String>,
+    /// What the alerter will hear.
+    concerns: Concerns,
     /// What is to happen to a service as soon as nothing that needs it runs.
     stopping: HashMap<u32, Event>,
     /// Who is being stopped in order to be watched no longer, and who waits for that.
@@ -204,6 +209,7 @@ impl Supervisor {
             urgent: Vec::new(),
             outbox: Record::default(),
             poked: None,
+            concerns: Concerns::default(),
             stopping: HashMap::new(),
             departing: HashMap::new(),
             departed: Vec::new(),
@@ -545,8 +551,22 @@ impl Handler<Freed> for Supervisor {
 impl Handler<Storage> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Storage(storage): Storage, _: &mut Self::Context) {
-        self.storage = storage;
+    fn handle(&mut self, Storage(storage): Storage, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.look();
+            let what = "records";
+            actor.own_trouble(match &storage {
+                Ok(()) => OwnTrouble::Over { what },
+                Err(why) => OwnTrouble::Is {
+                    what,
+                    level: Level::Degraded,
+                    reason: format!("nothing can be recorded: {why}"),
+                    lasts: true,
+                },
+            });
+            actor.storage = storage;
+            actor.send();
+        });
     }
 }
 

@@ -15,6 +15,7 @@
 //! }
 //! ```
 
+mod alerts;
 mod clock;
 mod machine;
 mod source;
@@ -34,6 +35,7 @@ use crate::spec::ServiceSpec;
 use crate::universe::{Setup, Universe};
 use crate::world::Ports;
 
+pub use alerts::{FakeSink, MemoryAlerts};
 pub use clock::{FakeClock, FixedDice, PausedSystem};
 pub use machine::{Act, FakeErrands, Machine, Script, What};
 pub use source::FakeSource;
@@ -57,6 +59,12 @@ pub struct Stage {
     pub marks: Rc<FakeMarks>,
     /// `deacon/heartbeat.json`.
     pub deacon: FakeDeaconFile,
+    /// Where alerts are kept.
+    pub alerts: MemoryAlerts,
+    /// Where they go: the sinks `log` and `ops`.
+    pub log_sink: FakeSink,
+    /// See there.
+    pub ops: FakeSink,
     /// What was logged.
     pub log: LogLines,
 }
@@ -86,6 +94,9 @@ impl Stage {
             store: MemoryStore::default(),
             marks: Rc::default(),
             deacon: FakeDeaconFile::default(),
+            alerts: MemoryAlerts::default(),
+            log_sink: FakeSink::default(),
+            ops: FakeSink::default(),
             log: LogLines::default(),
         }
     }
@@ -101,6 +112,11 @@ impl Stage {
             marks: Rc::clone(&self.marks) as _,
             store: Box::new(self.store.clone()),
             deacon: Box::new(self.deacon.clone()),
+            alerts: Box::new(self.alerts.clone()),
+            sinks: vec![
+                ("log".into(), Rc::new(self.log_sink.clone())),
+                ("ops".into(), Rc::new(self.ops.clone())),
+            ],
         }
     }
 
@@ -112,6 +128,7 @@ impl Stage {
             specs,
             admit: Box::new(specs::admit),
             ports: self.ports(),
+            alerting: alerting(),
             paused: None,
             log: self.log.logger(),
         });
@@ -167,6 +184,15 @@ impl Running {
     pub fn pulse(&self, name: &str) {
         let handle = self.directory.get(name).expect("there is such a service");
         handle.pulse(self.stage.clock.mono()).expect("it is taken");
+    }
+}
+
+/// The default policy over the sinks `log` and `ops`.
+fn alerting() -> supervisor_core::alert::Policy {
+    use supervisor_core::alert::Policy;
+    Policy {
+        steps: Policy::default_steps(&["ops".into()]),
+        ..Policy::default()
     }
 }
 

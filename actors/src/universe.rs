@@ -8,11 +8,14 @@ use std::sync::Arc;
 use actix::Actor;
 use slog::Logger;
 
+use supervisor_core::alert::Policy as AlertPolicy;
+
+use crate::alerter::Alerter;
 use crate::archive::Archive;
 use crate::deacon::Deacon;
 use crate::door::Door;
 use crate::guardian::{Guard, Guardian, Subject};
-use crate::handle::{Directory, SupervisorHandle};
+use crate::handle::{AlertsHandle, Directory, SupervisorHandle};
 use crate::internal;
 use crate::messages::ServiceId;
 use crate::registration::Admit;
@@ -31,6 +34,8 @@ pub struct Setup {
     pub admit: Admit,
     /// The world outside.
     pub ports: Ports,
+    /// Who is told of what. It names only sinks that there are.
+    pub alerting: AlertPolicy,
     /// Why all services are paused before the first start, if they are.
     pub paused: Option<String>,
     /// Where everything is logged.
@@ -43,6 +48,8 @@ pub struct Universe {
     pub directory: Directory,
     /// The supervisor, to ask and to command.
     pub supervisor: SupervisorHandle,
+    /// The alerts, to ask and to take.
+    pub alerts: AlertsHandle,
 }
 
 impl Universe {
@@ -52,7 +59,13 @@ impl Universe {
     /// still lives of it; [`SupervisorHandle::is_ready`] says when.
     #[must_use]
     pub fn start(setup: Setup) -> Self {
-        let world = World::new(setup.ports, setup.admit, setup.paused, setup.log);
+        let world = World::new(
+            setup.ports,
+            setup.alerting,
+            setup.admit,
+            setup.paused,
+            setup.log,
+        );
         for spec in setup.specs.into_iter().chain(internal::specs()) {
             world.watch(spec);
         }
@@ -60,6 +73,7 @@ impl Universe {
             Subject::Guardian,
             Subject::Archive,
             Subject::Deacon,
+            Subject::Alerter,
             Subject::Supervisor,
         ] {
             world.build(subject);
@@ -72,6 +86,7 @@ impl Universe {
                 world.archive.clone(),
                 Arc::clone(&world.vital),
             ),
+            alerts: AlertsHandle::new(world.alerter.clone()),
         }
     }
 }
@@ -113,6 +128,7 @@ impl World {
             Subject::Guardian => self.guardian.set(Guardian::new(guard).start()),
             Subject::Archive => self.archive.set(Archive::new(guard).start()),
             Subject::Deacon => self.deacon.set(Deacon::new(guard).start()),
+            Subject::Alerter => self.alerter.set(Alerter::new(guard).start()),
             Subject::Supervisor => self.supervisor.set(Supervisor::new(guard).start()),
             Subject::Service(id) => {
                 if let Some(Watched { spec, door }) = self.watched(id) {

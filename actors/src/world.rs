@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use slog::Logger;
 
-use supervisor_core::time::Mono;
+use supervisor_core::alert::{Policy as AlertPolicy, SinkName};
+use supervisor_core::time::{Mono, Time};
 use supervisor_core::{ServiceName, Timestamp};
 
+use crate::alerter::Alerter;
 use crate::archive::Archive;
 use crate::bell::Bell;
 use crate::deacon::Deacon;
@@ -19,6 +21,7 @@ use crate::guardian::{Death, Guardian, Subject};
 use crate::handle::{Directory, Vital};
 use crate::link::Link;
 use crate::messages::{Deaths, Freed, Leave, ServiceId};
+use crate::ports::alerts::{AlertSink, AlertStore};
 use crate::ports::{Clock, DeaconFile, Dice, Errands, Marks, Processes, Store};
 use crate::registration::{Admit, Registration};
 use crate::roster::Roster;
@@ -41,6 +44,10 @@ pub struct Ports {
     pub store: Box<dyn Store>,
     /// The heartbeat file.
     pub deacon: Box<dyn DeaconFile>,
+    /// Where alerts are kept.
+    pub alerts: Box<dyn AlertStore>,
+    /// Where they go, by name.
+    pub sinks: Vec<(SinkName, Rc<dyn AlertSink>)>,
 }
 
 /// The ports that the actors' own thread uses.
@@ -65,10 +72,18 @@ pub(crate) struct World {
     pub(crate) store: Arc<Mutex<Box<dyn Store>>>,
     /// Blocking: only ever locked on a blocking thread.
     pub(crate) deacon_file: Arc<Mutex<Box<dyn DeaconFile>>>,
+    /// Blocking: only ever locked on a blocking thread.
+    pub(crate) alert_store: Arc<Mutex<Box<dyn AlertStore>>>,
+    pub(crate) alert_sinks: Vec<(SinkName, Rc<dyn AlertSink>)>,
+    /// Who is told of what.
+    pub(crate) alert_policy: RefCell<Arc<AlertPolicy>>,
+    /// When the alerter has something to do next, on the judging clock.
+    pub(crate) alerts_due: Cell<Time>,
     pub(crate) log: Logger,
     pub(crate) supervisor: Link<Supervisor>,
     pub(crate) archive: Link<Archive>,
     pub(crate) deacon: Link<Deacon>,
+    pub(crate) alerter: Link<Alerter>,
     pub(crate) guardian: Link<Guardian>,
     pub(crate) directory: Directory,
     pub(crate) vital: Arc<Vital>,
@@ -92,7 +107,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(ports: Ports, admit: Admit, paused: Option<String>, log: Logger) -> Rc<Self> {
+    pub(crate) fn new(
+        ports: Ports,
+        alerting: AlertPolicy,
+        admit: Admit,
+        paused: Option<String>,
+        log: Logger,
+    ) -> Rc<Self> {
         let started_at = ports.clock.wall();
         Rc::new(Self {
             ports: Near {
@@ -104,10 +125,15 @@ impl World {
             },
             store: Arc::new(Mutex::new(ports.store)),
             deacon_file: Arc::new(Mutex::new(ports.deacon)),
+            alert_store: Arc::new(Mutex::new(ports.alerts)),
+            alert_sinks: ports.sinks,
+            alert_policy: RefCell::new(Arc::new(alerting)),
+            alerts_due: Cell::new(Time::NEVER),
             log,
             supervisor: Link::new(),
             archive: Link::new(),
             deacon: Link::new(),
+            alerter: Link::new(),
             guardian: Link::new(),
             directory: Directory::default(),
             vital: Arc::default(),
@@ -135,6 +161,7 @@ impl World {
             Subject::Supervisor => "supervisor".to_owned(),
             Subject::Archive => "archive".to_owned(),
             Subject::Deacon => "deacon".to_owned(),
+            Subject::Alerter => "alerter".to_owned(),
             Subject::Guardian => "guardian".to_owned(),
             Subject::Service(id) => match self.watched(id) {
                 Some(watched) => format!("service {}", watched.spec.name),

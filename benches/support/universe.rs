@@ -16,7 +16,7 @@ use supervisor_actors::ports::{
 };
 use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
 use supervisor_actors::testing::{
-    FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, admit, external,
+    FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, MemoryAlerts, admit, external,
 };
 use supervisor_actors::{Ports, Setup, Universe};
 use supervisor_core::time::Mono;
@@ -100,6 +100,7 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
     let universe = Universe::start(Setup {
         specs,
         admit: Box::new(admit),
+        alerting: Default::default(),
         paused: None,
         ports: Ports {
             clock: Arc::new(RealClock),
@@ -109,6 +110,8 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
             marks: Rc::new(FakeMarks::default()),
             store: Box::new(Forgetful),
             deacon: Box::new(FakeDeaconFile::default()),
+            alerts: Box::new(MemoryAlerts::default()),
+            sinks: Vec::new(),
         },
         log,
     });

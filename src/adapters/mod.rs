@@ -17,6 +17,7 @@ pub(crate) mod http_client;
 pub(crate) mod logging;
 pub(crate) mod marks;
 pub(crate) mod processes;
+pub(crate) mod sinks;
 pub(crate) mod small_file;
 pub(crate) mod store;
 #[cfg_attr(

@@ -136,6 +136,14 @@ pub(super) enum Command {
     ///
     /// With --json the API's object; with --follow too, an object for each event.
     Events(EventsArgs),
+    /// Show alerts, why one tells nobody, or try a sink
+    ///
+    /// Exits 3 while a critical alert fires that nobody has taken.
+    Alerts(AlertsArgs),
+    /// Take an alert: no repeats and no further steps, unless it gets worse
+    Ack(AckArgs),
+    /// Have the alerts of services tell nobody for a while
+    Silence(SilenceArgs),
     /// Give a sign of life for a service, or report an error of it
     Pulse(PulseArgs),
     /// Write or read the heartbeat of a town's Deacon; needs no supervisor
@@ -231,6 +239,91 @@ pub(super) struct EventsArgs {
     /// Go on with what happens from now on
     #[arg(short, long)]
     pub(super) follow: bool,
+}
+
+/// `alerts`
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct AlertsArgs {
+    /// What else to do than to list them.
+    #[command(subcommand)]
+    pub(super) command: Option<AlertsCommand>,
+    /// Resolved ones, too
+    #[arg(short, long)]
+    pub(super) all: bool,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) limit: u32,
+}
+
+/// What can be done with alerts besides listing them.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum AlertsCommand {
+    /// Print the rules that decide who is told of an alert
+    Why {
+        /// Its number
+        id: u64,
+    },
+    /// Send a test message to a sink
+    Test {
+        /// Its name in the configuration, or "log"
+        sink: String,
+    },
+}
+
+/// `ack`
+#[derive(Debug, Clone, Args)]
+pub(super) struct AckArgs {
+    /// The alert's number
+    pub(super) id: u64,
+    /// What to say of it
+    #[arg(short, long)]
+    pub(super) note: Option<String>,
+    /// Who takes it [default: $USER]
+    #[arg(long, value_name = "WHO")]
+    pub(super) by: Option<String>,
+}
+
+/// `silence`
+#[derive(Debug, Clone, Args)]
+pub(super) struct SilenceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: SilenceCommand,
+}
+
+/// What can be done with silences.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum SilenceCommand {
+    /// Show those that hold
+    List,
+    /// Begin one
+    Add(SilenceAddArgs),
+    /// End one before its time
+    Expire {
+        /// Its number
+        id: u64,
+    },
+}
+
+/// `silence add`
+#[derive(Debug, Clone, Args)]
+pub(super) struct SilenceAddArgs {
+    /// Which services, as a pattern: "db-*", "{api,web}", "*"
+    pub(super) services: String,
+    /// For how long, as "90m" or "1h 30m"
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(super) period: Duration,
+    /// Only services with this tag
+    #[arg(long)]
+    pub(super) tag: Option<String>,
+    /// Why
+    #[arg(short, long)]
+    pub(super) note: Option<String>,
+    /// Who wants it [default: $USER]
+    #[arg(long, value_name = "WHO")]
+    pub(super) by: Option<String>,
 }
 
 /// `pulse`

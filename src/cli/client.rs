@@ -81,6 +81,15 @@ impl Call {
         }
     }
 
+    /// Ends something.
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::DELETE,
+            path: path.into(),
+            body: None,
+        }
+    }
+
     /// Changes something.
     pub(super) fn post(path: impl Into<String>, body: Option<&serde_json::Value>) -> Self {
         Self {

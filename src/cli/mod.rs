@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod against_a_server;
+mod alerts;
 mod api;
 mod args;
 mod check;
@@ -180,6 +181,9 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Clear(args) => control::tell(context, "clear", None, &args).await,
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
+        Command::Alerts(args) => alerts::run(context, &args).await,
+        Command::Ack(args) => alerts::acknowledge(context, &args).await,
+        Command::Silence(args) => alerts::silence(context, &args).await,
         Command::Pulse(args) => pulse::run(context, &args).await,
         Command::Deacon(args) => deacon::run(context, &args),
         Command::Sync(args) => sync::run(context, &args),

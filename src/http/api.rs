@@ -8,7 +8,7 @@ use std::time::Duration;
 use slog::Logger;
 use tokio::sync::watch;
 
-use supervisor_actors::handle::{Directory, SupervisorHandle, Unreachable};
+use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle, Unreachable};
 use supervisor_actors::ports::Clock;
 
 use super::hosts::Hosts;
@@ -31,6 +31,8 @@ pub(crate) struct Patience {
     pub(crate) read: Duration,
     /// How long we ourselves may take to record or to answer.
     pub(crate) answer: Duration,
+    /// The same where we ask somebody outside.
+    pub(crate) outside: Duration,
 }
 
 impl Default for Patience {
@@ -40,6 +42,7 @@ impl Default for Patience {
             body: Duration::from_secs(5),
             read: Duration::from_secs(10),
             answer: Duration::from_secs(10),
+            outside: Duration::from_secs(30),
         }
     }
 }
@@ -60,6 +63,7 @@ impl Closing {
 pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) supervisor: SupervisorHandle,
+    pub(super) alerts: AlertsHandle,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: Logger,
     pub(super) token: Token,
@@ -109,7 +113,23 @@ impl Shared {
         &self,
         answer: impl Future<Output = Result<T, Unreachable>>,
     ) -> Result<T, Problem> {
-        match actix_web::rt::time::timeout(self.patience.answer, answer).await {
+        self.ask_for(self.patience.answer, answer).await
+    }
+
+    /// The same where somebody outside has to answer first.
+    pub(super) async fn ask_long<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Unreachable>>,
+    ) -> Result<T, Problem> {
+        self.ask_for(self.patience.outside, answer).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        patience: Duration,
+        answer: impl Future<Output = Result<T, Unreachable>>,
+    ) -> Result<T, Problem> {
+        match actix_web::rt::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(unreachable)) => Err(Problem::unavailable(
                 "not_answering",

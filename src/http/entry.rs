@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{events, guard, health, history, logs, pulse, register, services};
+use super::{alerts, events, guard, health, history, logs, pulse, register, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -70,6 +70,12 @@ async fn dispatch(
         Route::Control(name, verb) => services::control(api, &name, verb, request, payload).await,
         Route::Register => register::register(api, request, payload).await,
         Route::Registered(name) => register::unregister(api, &name).await,
+        Route::Alerts => alerts::list(api, request.query_string()).await,
+        Route::Alert(id) => alerts::one(api, &id).await,
+        Route::Acknowledge(id) => alerts::acknowledge(api, &id, request, payload).await,
+        Route::TestSink => alerts::test(api, request, payload).await,
+        Route::Silences => alerts::silences(api, request, payload).await,
+        Route::Silence(id) => alerts::end_silence(api, &id).await,
         Route::Events => events::list(api, request.query_string()).await,
         Route::History(name) => history::delete(api, &name, request).await,
         Route::Logs(name) => logs::show(api, &name, request).await,

@@ -6,6 +6,7 @@
 //! through their handles and to nothing else. A pulse without a body does all that without
 //! waiting once.
 
+mod alerts;
 mod api;
 mod body;
 mod connection;

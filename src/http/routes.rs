@@ -33,6 +33,18 @@ pub(super) enum Route<'a> {
     Register,
     /// `/api/register/{tag}`: one that goes.
     Registered(Cow<'a, str>),
+    /// `/api/alerts`.
+    Alerts,
+    /// `/api/alerts/{id}`.
+    Alert(Cow<'a, str>),
+    /// `/api/alerts/{id}/ack`.
+    Acknowledge(Cow<'a, str>),
+    /// `/api/alerts/test`: whether a sink takes messages.
+    TestSink,
+    /// `/api/silences`: those that hold, and one more.
+    Silences,
+    /// `/api/silences/{id}`: one that ends.
+    Silence(Cow<'a, str>),
     /// `/api/events`.
     Events,
     /// `/api/history/{name}`.
@@ -132,6 +144,12 @@ impl<'a> Route<'a> {
             }
             ["api", "register"] => return Ok(Self::Register),
             ["api", "register", _] => name_at(Self::Registered, 2),
+            ["api", "alerts"] => return Ok(Self::Alerts),
+            ["api", "alerts", "test"] => return Ok(Self::TestSink),
+            ["api", "alerts", _] => name_at(Self::Alert, 2),
+            ["api", "alerts", _, "ack"] => name_at(Self::Acknowledge, 2),
+            ["api", "silences"] => return Ok(Self::Silences),
+            ["api", "silences", _] => name_at(Self::Silence, 2),
             ["api", "events"] => return Ok(Self::Events),
             ["api", "history", _] => name_at(Self::History, 2),
             ["api", "logs", _] => name_at(Self::Logs, 2),
@@ -145,13 +163,19 @@ impl<'a> Route<'a> {
     /// The methods that it answers to.
     pub(super) fn methods(&self) -> Methods {
         match self {
-            Self::Pulse(_) | Self::Error(_) | Self::Control(..) => Methods::Post,
-            Self::Register => Methods::GetPost,
-            Self::Registered(_) | Self::History(_) => Methods::Delete,
+            Self::Pulse(_)
+            | Self::Error(_)
+            | Self::Control(..)
+            | Self::Acknowledge(_)
+            | Self::TestSink => Methods::Post,
+            Self::Register | Self::Silences => Methods::GetPost,
+            Self::Registered(_) | Self::History(_) | Self::Silence(_) => Methods::Delete,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
             | Self::Service(_)
+            | Self::Alerts
+            | Self::Alert(_)
             | Self::Events
             | Self::Logs(_)
             | Self::Alive
@@ -164,11 +188,21 @@ impl<'a> Route<'a> {
         match self {
             Self::Pulse(name) | Self::Error(name) => Access::Signal(name),
             Self::HealthStatus | Self::HealthService(_) => Access::Health,
-            Self::Services | Self::Service(_) | Self::Register | Self::Events => Access::Read,
+            Self::Services
+            | Self::Service(_)
+            | Self::Register
+            | Self::Alerts
+            | Self::Alert(_)
+            | Self::Events => Access::Read,
             Self::Registered(_) => Access::Unregister,
             Self::History(name) => Access::Forget(name),
             // Services write secrets into their logs.
-            Self::Control(..) | Self::Logs(_) => Access::Control,
+            Self::Control(..)
+            | Self::Logs(_)
+            | Self::Acknowledge(_)
+            | Self::TestSink
+            | Self::Silences
+            | Self::Silence(_) => Access::Control,
             Self::Alive | Self::Ready => Access::Open,
         }
     }
@@ -270,6 +304,12 @@ mod tests {
         assert_eq!(parse("/api/events"), Route::Events);
         assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
         assert_eq!(parse("/api/history/a"), Route::History("a".into()));
+        assert_eq!(parse("/api/alerts"), Route::Alerts);
+        assert_eq!(parse("/api/alerts/7"), Route::Alert("7".into()));
+        assert_eq!(parse("/api/alerts/7/ack"), Route::Acknowledge("7".into()));
+        assert_eq!(parse("/api/alerts/test"), Route::TestSink);
+        assert_eq!(parse("/api/silences"), Route::Silences);
+        assert_eq!(parse("/api/silences/7"), Route::Silence("7".into()));
         assert_eq!(parse("/api/register"), Route::Register);
         assert_eq!(parse("/api/register/a"), Route::Registered("a".into()));
         assert_eq!(parse("/healthz"), Route::Alive);
@@ -360,6 +400,10 @@ mod tests {
         };
         assert_eq!(access("/api/logs/a"), "control");
         assert_eq!(access("/api/services/a/stop"), "control");
+        assert_eq!(access("/api/alerts/7/ack"), "control");
+        assert_eq!(access("/api/alerts/test"), "control");
+        assert_eq!(access("/api/silences"), "control");
+        assert_eq!(access("/api/alerts"), "read");
         assert_eq!(access("/api/services/a"), "read");
         assert_eq!(access("/api/events"), "read");
         assert_eq!(access("/api/health/status"), "health");

@@ -21,7 +21,7 @@ use slog::{Logger, error, info, warn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use supervisor_actors::handle::{Directory, SupervisorHandle};
+use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
 
 use super::api::{Api, ChildToken, Closing, Door, Patience, Shared};
@@ -68,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) directory: Directory,
     /// Who knows and commands.
     pub(crate) supervisor: SupervisorHandle,
+    /// Who is told of what.
+    pub(crate) alerts: AlertsHandle,
     /// The clocks.
     pub(crate) clock: Arc<dyn Clock>,
     /// For what happens to the API itself; requests are not logged.
@@ -98,6 +100,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
     let shared = Arc::new(Shared {
         directory: options.directory,
         supervisor: options.supervisor,
+        alerts: options.alerts,
         clock: options.clock,
         log: options.log,
         token: options.token,

@@ -13,6 +13,7 @@
 mod common;
 
 mod adoption;
+mod alerts;
 mod api;
 mod catalogue;
 mod cli;

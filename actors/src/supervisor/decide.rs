@@ -104,9 +104,11 @@ impl Supervisor {
             return;
         };
         let (level, down) = (entry.service.level(), entry.service.is_down());
+        let paused = entry.service.is_paused();
         let generation = entry.service.generation();
         let actions = entry.service.on(event, &now);
         let reached = entry.service.level();
+        let entry_paused = entry.service.is_paused();
         let went_down = !down && entry.service.is_down();
         entry.leaving &= !went_down && entry.service.generation() == generation;
         self.wheel.arm(id, entry.service.deadline(now.amnesty));
@@ -115,7 +117,11 @@ impl Supervisor {
             self.tally_of(&spec)
                 .shift(level, reached, spec.policy.critical);
         }
+        let concerned = reached != level || entry_paused != paused;
         self.mark_dirty(id);
+        if concerned {
+            self.concern(id);
+        }
         for action in actions {
             self.carry_out(id, action, generation, at);
         }
@@ -146,6 +152,7 @@ impl Supervisor {
             }
             Action::Tell(change) => {
                 self.weigh(id, &change, at);
+                self.mention(id, &change, at);
                 self.tell(id, change, before, at);
                 return;
             }
@@ -298,7 +305,7 @@ impl Supervisor {
             }
             // What it had not written is gone with it.
             Subject::Archive => self.mark_all_dirty(),
-            Subject::Supervisor | Subject::Deacon | Subject::Guardian => {}
+            Subject::Supervisor | Subject::Deacon | Subject::Alerter | Subject::Guardian => {}
         }
     }
 

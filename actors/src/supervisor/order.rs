@@ -148,6 +148,7 @@ impl Supervisor {
         if std::mem::replace(&mut entry.ready, ready) == ready {
             return;
         }
+        self.concern_dependants(id);
         for dependant in self.graph.direct_dependants_of(id).to_vec() {
             self.tell_missing(dependant);
         }

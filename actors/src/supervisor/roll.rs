@@ -244,6 +244,7 @@ impl Supervisor {
         if entry.spec.process.is_some() {
             world.ports.processes.forget(&name);
         }
+        self.unconcern(name.clone());
         self.outbox.forget.push(name);
         world.unwatch(ServiceId(id));
         if !entry.spec.depends_on.is_empty() {

@@ -176,6 +176,7 @@ impl Supervisor {
     /// Sends the outbox, each memory in it once. Whoever waits for an acknowledgement waits for
     /// the commit of just this.
     pub(super) fn send(&mut self) {
+        self.tell_concerns();
         let nothing = self.urgent.is_empty()
             && self.outbox.events.is_empty()
             && self.outbox.forget.is_empty()

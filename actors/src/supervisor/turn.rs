@@ -82,6 +82,12 @@ impl Supervisor {
                 "the supervisor itself stood still for {:.1} s; every deadline moved by that",
                 stall.late.as_secs_f64()
             );
+            self.own_trouble(OwnTrouble::Is {
+                what: "stalled",
+                level: Level::Warning,
+                reason: reason.clone(),
+                lasts: false,
+            });
             self.tell_of_us(Subject::Supervisor, reason, Level::Warning);
         }
     }
@@ -129,6 +135,7 @@ impl Supervisor {
         self.second = now.mono + SECOND;
         let world = Rc::clone(self.guard.world());
         self.leave_mark();
+        self.tick_alerts(now);
         if now.mono >= self.pulse {
             self.pulse = now.mono + internal::PULSE;
             self.pulse_of(Subject::Supervisor, now);

@@ -26,6 +26,7 @@ use supervisor_core::{ServiceName, Timestamp};
 
 use crate::adapters::checksum::checksum;
 
+mod alerts;
 pub(super) mod fault;
 #[cfg(test)]
 mod older;
@@ -35,6 +36,7 @@ pub(super) mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alerts::AlertsDatabase;
 use fault::Fault;
 
 /// How long we wait for somebody else's lock.

@@ -80,6 +80,7 @@ impl World {
             default_interval: Duration::from_secs(30),
             directory: actors.directory.clone(),
             supervisor: actors.supervisor.clone(),
+            alerts: actors.alerts.clone(),
             clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
             log: stage.log.logger(),
             patience: setup.patience,

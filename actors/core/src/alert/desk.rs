@@ -304,7 +304,7 @@ impl Desk {
     /// If there is none of that number.
     pub fn end_silence(&mut self, id: SilenceId, at: Moment) -> Result<Vec<Action>, Refused> {
         let silence = self.silences.remove(&id).ok_or(Refused::NoSilence(id))?;
-        let mut out = Vec::new();
+        let mut out = vec![Action::EndSilence(id)];
         self.look_at_covered(&silence, at, &mut out);
         Ok(self.finish(out))
     }
@@ -320,6 +320,7 @@ impl Desk {
             .collect();
         for id in over {
             if let Some(silence) = self.silences.remove(&id) {
+                out.push(Action::EndSilence(id));
                 self.look_at_covered(&silence, at, &mut out);
             }
         }
@@ -674,11 +675,7 @@ impl Desk {
             poked: None,
             clock: Clock {
                 pending: at.time,
-                fired: None,
-                reached: [None; 3],
-                well: None,
-                told: None,
-                steps: 0,
+                ..Clock::default()
             },
         };
         out.push(Action::Tell {

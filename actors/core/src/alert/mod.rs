@@ -157,7 +157,8 @@ pub struct Alert {
 }
 
 /// The deadlines of an alert, on the judging clock.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Clock {
     /// Since when it waits for `group_wait`.
     pending: Time,
@@ -187,6 +188,8 @@ pub enum NoticeKind {
     Acknowledged,
     /// It is over.
     Resolved,
+    /// Somebody wants to see whether messages arrive.
+    Test,
 }
 
 /// One message to one or more sinks.
@@ -207,6 +210,8 @@ pub enum Action {
     Save(Box<Alert>),
     /// Deliver this.
     Send(Box<Notice>),
+    /// That silence is over.
+    EndSilence(SilenceId),
     /// Record an event of kind `alert`.
     Tell {
         /// Of which alert.
@@ -247,6 +252,32 @@ impl NoticeKind {
             Self::Repeated => "repeated",
             Self::Acknowledged => "acknowledged",
             Self::Resolved => "resolved",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl Alert {
+    /// One that is about nothing, to try a sink with.
+    #[must_use]
+    pub fn example(now: Timestamp) -> Self {
+        Self {
+            id: AlertId(0),
+            subject: Subject::Own("test".to_owned()),
+            phase: Phase::Firing,
+            level: Level::Warning,
+            worst: Level::Warning,
+            reason: "this is a test, nothing is wrong".to_owned(),
+            opened: now,
+            closed: None,
+            acknowledged: None,
+            hold: None,
+            told: Vec::new(),
+            serial: 0,
+            members: Vec::new(),
+            restarts: 0,
+            poked: None,
+            clock: Clock::default(),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Office {
             match action {
                 Action::Send(notice) => self.sent.push(*notice),
                 Action::Save(alert) => drop(self.kept.insert(alert.id, *alert)),
-                Action::Tell { .. } => {}
+                Action::Tell { .. } | Action::EndSilence(_) => {}
             }
         }
     }

@@ -59,7 +59,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
-use crate::level::Level;
+use crate::level::{Level, Standing};
 use crate::policy::Policy;
 use crate::time::{Time, nanos};
 use crate::view::StateWord;
@@ -77,6 +77,21 @@ pub struct Now {
     pub amnesty: Time,
     /// A random number in 0..1, for jitter.
     pub roll: f64,
+}
+
+/// What alerts need to know of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concern {
+    /// Its level.
+    pub level: Level,
+    /// Why, in a plain sentence.
+    pub reason: String,
+    /// Why it is paused, if it is; may be empty.
+    pub paused: Option<String>,
+    /// Whether it is late.
+    pub late: bool,
+    /// Whether that is all that is wrong with it.
+    pub only_late: bool,
 }
 
 /// One watched service.
@@ -274,6 +289,19 @@ impl Service {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.memory.pause.is_some()
+    }
+
+    /// What alerts need to know of it.
+    #[must_use]
+    pub fn concern(&self, now: &Now) -> Concern {
+        let by_age = matches!(self.standing(now), Standing::Up | Standing::Unready);
+        Concern {
+            level: self.memory.level,
+            reason: self.reason(now),
+            paused: self.memory.pause.as_ref().map(|pause| pause.why.clone()),
+            late: self.missed(now) > 0,
+            only_late: by_age && self.errors() == 0 && self.memory.exits == 0,
+        }
     }
 
     fn word(&self) -> StateWord {

@@ -1,0 +1,227 @@
+//! The courier of one sink: brings it its messages one after another, and tries again.
+//!
+//! A message that the sink refuses for good is dropped; one that it cannot take now holds up
+//! those behind it, for a resolution must not arrive before its alert.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+
+use supervisor_core::alert::{Alert, AlertId, Notice, NoticeKind, SinkName};
+use supervisor_core::backoff::Backoff;
+use supervisor_core::time::Mono;
+
+use crate::messages::Delivered;
+use crate::ports::alerts::{AlertSink, Delivery, Fate, Undelivered};
+
+/// The pause after a failure, at first and at most.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// By what share a pause may differ: after an outage of a server that many of us use, we
+/// must not all come at once.
+const JITTER: f64 = 0.3;
+/// Sinks have timeouts of their own; this is for one that forgets it.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many messages wait for one sink at most. Beyond that only the newest of each alert is
+/// kept: what happened meanwhile stands in the history.
+const MOST: usize = 1_000;
+
+/// Brings one sink its messages.
+pub(super) struct Courier {
+    name: SinkName,
+    sink: Rc<dyn AlertSink>,
+    queue: VecDeque<Delivery>,
+    /// The number of the message that is under way.
+    busy: Option<u64>,
+    /// Attempts in a row that failed, and since when.
+    failures: u32,
+    since: Option<Mono>,
+    reason: String,
+    /// Not before then.
+    until: Mono,
+    /// Whether its failing was told as an alert.
+    told: bool,
+    /// When what is firing was last said again.
+    refreshed: Mono,
+    backoff: Backoff,
+}
+
+/// How an errand ended.
+pub(super) enum Outcome {
+    /// It arrived; `recovered`: after a failing that was told.
+    Taken { recovered: bool },
+    /// It is refused for good.
+    Dropped { id: AlertId, reason: String },
+    /// It is tried again after a pause; `said`: worth a word in the log.
+    Again {
+        after: Duration,
+        said: bool,
+        reason: String,
+    },
+}
+
+/// The errand: a delivery under way.
+pub(super) type Errand = LocalBoxFuture<'static, Delivered>;
+
+impl Courier {
+    pub(super) fn new(name: SinkName, sink: Rc<dyn AlertSink>) -> Self {
+        Self {
+            name,
+            sink,
+            queue: VecDeque::new(),
+            busy: None,
+            failures: 0,
+            since: None,
+            reason: String::new(),
+            until: Mono(0),
+            told: false,
+            refreshed: Mono(0),
+            backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX, 2.0, JITTER, PAUSE_MAX)
+                .expect("a valid backoff"),
+        }
+    }
+
+    pub(super) fn take(&mut self, delivery: Delivery) {
+        if self.queue.len() >= MOST {
+            let id = delivery.notice.alert.id;
+            let busy = self.busy;
+            let older = |one: &Delivery| one.notice.alert.id == id && Some(one.number) != busy;
+            self.queue.retain(|one| !older(one));
+        }
+        self.queue.push_back(delivery);
+    }
+
+    /// The next delivery, if it is at home, has one, and need not wait.
+    pub(super) fn go(&mut self, now: Mono) -> Option<(u64, Errand)> {
+        if self.busy.is_some() || now < self.until {
+            return None;
+        }
+        let next = self.queue.front()?;
+        self.busy = Some(next.number);
+        Some((next.number, self.errand(next.notice.clone())))
+    }
+
+    fn errand(&self, notice: Notice) -> Errand {
+        let errand = self.sink.deliver(notice);
+        Box::pin(async move {
+            match tokio::time::timeout(PATIENCE, errand).await {
+                Ok(done) => done,
+                Err(_elapsed) => Err(Undelivered {
+                    reason: format!("it did not answer within {} s", PATIENCE.as_secs()),
+                    fate: Fate::Again { after: None },
+                }),
+            }
+        })
+    }
+
+    /// A message beside the queue, to see whether it arrives.
+    pub(super) fn test(&self, alert: Alert, kind: NoticeKind) -> Errand {
+        let to = vec![self.name.clone()];
+        self.errand(Notice { kind, alert, to })
+    }
+
+    pub(super) fn came_back(
+        &mut self,
+        number: u64,
+        result: Delivered,
+        now: Mono,
+        roll: f64,
+    ) -> Outcome {
+        self.busy = None;
+        let outcome = match result {
+            Ok(()) => Outcome::Taken {
+                recovered: std::mem::take(&mut self.told),
+            },
+            Err(Undelivered {
+                reason,
+                fate: Fate::Never,
+            }) => {
+                let front = self.queue.front();
+                let id = front.map_or(AlertId(0), |front| front.notice.alert.id);
+                // It answers: the message is at fault, not the sink.
+                Outcome::Dropped { id, reason }
+            }
+            Err(Undelivered {
+                reason,
+                fate: Fate::Again { after },
+            }) => {
+                self.since.get_or_insert(now);
+                let pause = self.backoff.delay(self.failures.saturating_add(1), roll);
+                let after = after.map_or(pause, |wish| wish.max(pause));
+                self.failures = self.failures.saturating_add(1);
+                self.until = now + after;
+                let said = self.reason != reason;
+                self.reason.clone_from(&reason);
+                return Outcome::Again {
+                    after,
+                    said,
+                    reason,
+                };
+            }
+        };
+        if self
+            .queue
+            .front()
+            .is_some_and(|front| front.number == number)
+        {
+            self.queue.pop_front();
+        }
+        self.failures = 0;
+        self.since = None;
+        self.reason.clear();
+        outcome
+    }
+
+    /// What it says of a failing that has lasted so long; once.
+    pub(super) fn fails_for(&mut self, now: Mono, long: Duration) -> Option<String> {
+        let since = self.since?;
+        let lasted = now.since(since);
+        if self.told || lasted < long {
+            return None;
+        }
+        self.told = true;
+        Some(format!(
+            "sink {} has taken nothing for {} min, {} messages wait: {}",
+            self.name,
+            lasted.as_secs() / 60,
+            self.queue.len(),
+            self.reason
+        ))
+    }
+
+    /// Whether its sink forgets what it does not hear again.
+    pub(super) fn wants_ticks(&self) -> bool {
+        self.sink.refresh().is_some() || self.since.is_some()
+    }
+
+    /// Queues what is firing once more, where the sink wants that. Not kept: the next one comes
+    /// by itself.
+    pub(super) fn refresh<'a>(&mut self, now: Mono, firing: impl Iterator<Item = &'a Alert>) {
+        let Some(every) = self.sink.refresh() else {
+            return;
+        };
+        if now.since(self.refreshed) < every || !self.queue.is_empty() {
+            return;
+        }
+        self.refreshed = now;
+        self.queue.extend(firing.map(|alert| Delivery {
+            number: 0,
+            sink: self.name.clone(),
+            notice: Notice {
+                kind: NoticeKind::Repeated,
+                alert: alert.clone(),
+                to: vec![self.name.clone()],
+            },
+        }));
+    }
+}
+
+/// A sink whose code panicked.
+pub(super) fn panicked(text: &str) -> Undelivered {
+    Undelivered {
+        reason: format!("its code panicked: {text}"),
+        fate: Fate::Again { after: None },
+    }
+}
