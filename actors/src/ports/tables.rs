@@ -1,6 +1,6 @@
 //! A target of the sync: tables somewhere, whose rows are told apart by one column.
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, ready};
 
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{ContentHash, Refusal, Row, Table};
@@ -13,6 +13,12 @@ use supervisor_core::sync::{ContentHash, Refusal, Row, Table};
 pub trait Tables {
     /// What it is, for people: `sqlite .supervisor/tables.db`, `supabase https://x.supabase.co`.
     fn describe(&self) -> String;
+
+    /// Which tables these are: another word where the target is another, or has lost
+    /// everything and begun anew. Then nothing is known of what it has taken.
+    fn identity(&self) -> Taken<'_, String> {
+        Box::pin(ready(Ok(self.describe())))
+    }
 
     /// Inserts the rows, or puts all their columns in place of what stands under their keys.
     /// The rows are sorted by key and no key is twice among them; there is at least one.

@@ -13,6 +13,24 @@ const IS_UNIQUE: &str = "
       AND (SELECT count(*) FROM pragma_index_info(list.name)) = 1
       AND (SELECT name FROM pragma_index_info(list.name)) = ?2";
 
+/// Gives a new database a number of its own, in the field that SQLite leaves to its users:
+/// who finds another one knows that everything was begun anew.
+pub(super) fn identify(connection: &Connection) -> Result<(), rusqlite::Error> {
+    if identity(connection)? == 0 {
+        let number: u32 =
+            connection.query_row("SELECT abs(random() % 2147483647) + 1", [], |row| {
+                row.get(0)
+            })?;
+        connection.pragma_update(None, "user_version", number)?;
+    }
+    Ok(())
+}
+
+/// That number.
+pub(super) fn identity(connection: &Connection) -> Result<u32, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 impl Open {
     /// Sees to it that the table is there and has its columns and its key.
     pub(super) fn prepare(&mut self, table: &Table) -> Result<(), Trouble> {

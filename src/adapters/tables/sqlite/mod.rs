@@ -93,20 +93,30 @@ impl SqliteTables {
         }
     }
 
-    /// Runs a job on a blocking thread. Should the caller lose interest, it is done all the
-    /// same: half of it is rolled back or all of it committed.
+    /// Runs a job on a table that is as it should be.
     fn job<'a, T: Send + 'static>(
         &'a self,
         table: &Table,
         work: impl FnOnce(&mut Connection, &Table) -> Result<T, Trouble> + Send + 'static,
     ) -> Taken<'a, T> {
         let table = table.clone();
+        let name = table.name().to_owned();
+        self.with(name, move |open| {
+            open.prepare(&table)?;
+            work(&mut open.connection, &table)
+        })
+    }
+
+    /// Runs a job on a blocking thread. Should the caller lose interest, it is done all the
+    /// same: half of it is rolled back or all of it committed.
+    fn with<'a, T: Send + 'static>(
+        &'a self,
+        about: String,
+        work: impl FnOnce(&mut Open) -> Result<T, Trouble> + Send + 'static,
+    ) -> Taken<'a, T> {
         async move {
             let mut database = Arc::clone(&self.database).lock_owned().await;
-            let job = actix_rt::task::spawn_blocking(move || {
-                // Whatever held it may have panicked: then it is opened anew.
-                database.run(&table, work)
-            });
+            let job = actix_rt::task::spawn_blocking(move || database.run(&about, work));
             job.await.unwrap_or_else(|panicked| {
                 Err(Refusal::Retry {
                     after: None,
@@ -121,6 +131,12 @@ impl SqliteTables {
 impl Tables for SqliteTables {
     fn describe(&self) -> String {
         format!("sqlite {}", self.path.display())
+    }
+
+    fn identity(&self) -> Taken<'_, String> {
+        self.with("what it is".to_owned(), |open| {
+            Ok(format!("sqlite {}", make::identity(&open.connection)?))
+        })
     }
 
     fn upsert<'a>(&'a self, table: &'a Table, rows: &'a [Row]) -> Taken<'a, ()> {
@@ -189,8 +205,8 @@ fn values(row: &Row) -> Vec<SqlValue> {
 impl Database {
     fn run<T>(
         &mut self,
-        table: &Table,
-        work: impl FnOnce(&mut Connection, &Table) -> Result<T, Trouble>,
+        about: &str,
+        work: impl FnOnce(&mut Open) -> Result<T, Trouble>,
     ) -> Result<T, Refusal> {
         // Taken out, so that it is not used again should this panic.
         let done = match self.open.take().filter(|open| self.is_still(open)) {
@@ -198,9 +214,7 @@ impl Database {
             None => self.open_now(),
         };
         let done = done.and_then(|mut open| {
-            let done = open
-                .prepare(table)
-                .and_then(|()| work(&mut open.connection, table));
+            let done = work(&mut open);
             let spoilt = done.as_ref().err().is_some_and(Trouble::wants_reopening);
             if spoilt {
                 // The next one finds out whether it can still be used; a damaged file's log is
@@ -213,7 +227,7 @@ impl Database {
             }
             done
         });
-        done.map_err(|trouble| self.refusal(trouble, table))
+        done.map_err(|trouble| self.refusal(trouble, about))
     }
 
     fn is_still(&self, open: &Open) -> bool {
@@ -225,6 +239,7 @@ impl Database {
         let connection = raw(&self.path)?;
         tune(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        make::identify(&connection)?;
         let meta = fs::metadata(&self.path)
             .map_err(|error| Trouble::File(Fault::Unusable(error.to_string())))?;
         Ok(Open {
@@ -235,9 +250,9 @@ impl Database {
     }
 
     /// What the sync is told. A damaged database is set aside first.
-    fn refusal(&self, trouble: Trouble, table: &Table) -> Refusal {
+    fn refusal(&self, trouble: Trouble, about: &str) -> Refusal {
         let path = self.path.display();
-        let fault = match trouble.sorted(table) {
+        let fault = match trouble.sorted(about) {
             Ok(refusal) => return refusal,
             Err(fault) => fault,
         };
@@ -303,8 +318,7 @@ impl Trouble {
 
     /// What concerns rows and tables is a refusal; what concerns the file is not yet one. No
     /// message of SQLite repeats what a row holds.
-    fn sorted(self, table: &Table) -> Result<Refusal, Fault> {
-        let name = table.name();
+    fn sorted(self, name: &str) -> Result<Refusal, Fault> {
         let code = self.code();
         let error = match self {
             Self::Table(why) => {

@@ -359,3 +359,19 @@ async fn a_caller_that_loses_interest_leaves_nothing_half_done() {
     let count = home.sql("select count(*) from docs");
     assert!(count == "2" || count == "502", "{count}");
 }
+
+#[actix_rt::test]
+async fn what_was_begun_anew_is_another_database() {
+    let home = Home::new();
+    let first = home.tables.identity().await.unwrap();
+    home.tables
+        .upsert(&docs(), &[row("a", None)])
+        .await
+        .unwrap();
+    let again = SqliteTables::new(home.dir.path(), Arc::new(RealClock));
+    assert_eq!(again.identity().await, Ok(first.clone()));
+    for suffix in ["", "-wal", "-shm"] {
+        let _there = fs::remove_file(home.dir.path().join(format!("tables.db{suffix}")));
+    }
+    assert_ne!(home.tables.identity().await, Ok(first));
+}
