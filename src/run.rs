@@ -158,16 +158,9 @@ async fn serve(
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
     let limit = GivenLimit::raise();
-    let processes = Rc::new(ShimProcesses::new(data_dir, url, limit)?);
+    let processes = Rc::new(ShimProcesses::new(data_dir, url.clone(), limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let registrants = settings.registrants;
-    // The owner's commands inherit our environment, but not what is ours alone.
-    let sync = settings.sync.as_ref();
-    let secrets = own
-        .token_env
-        .into_iter()
-        .chain(sync.into_iter().flat_map(|sync| sync.target.secrets()))
-        .collect();
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -176,7 +169,7 @@ async fn serve(
             dice: Arc::new(RealDice::new()),
             processes,
             errands: Rc::new(RealErrands::new(
-                secrets,
+                url,
                 HttpCalls::default(),
                 errands::Patience::default(),
                 limit,

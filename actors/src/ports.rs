@@ -16,7 +16,7 @@ use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
 use crate::messages::{Mark, NewEvent};
-use crate::spec::{Nudge, ProcessSpec};
+use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
 /// The clocks.
 pub trait Clock: Send + Sync {
@@ -142,17 +142,26 @@ pub enum ProcessEvent {
 }
 
 /// Runs the owner's short commands and calls: nudges other than signals, restart commands.
+/// Commands get an environment like the service's own, and so learn for whom they run.
 pub trait Errands {
     /// Runs a command to its end, or sends an HTTP call, or types into tmux.
     ///
     /// # Errors
     /// Why it failed, in a sentence.
-    fn nudge(&self, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>>;
+    fn nudge(
+        &self,
+        service: &ServiceSpec,
+        nudge: &Nudge,
+    ) -> LocalBoxFuture<'static, Result<(), String>>;
     /// Runs a command to its end.
     ///
     /// # Errors
     /// Why it failed, in a sentence.
-    fn run(&self, command: &[String]) -> LocalBoxFuture<'static, Result<(), String>>;
+    fn run(
+        &self,
+        service: &ServiceSpec,
+        command: &[String],
+    ) -> LocalBoxFuture<'static, Result<(), String>>;
 }
 
 /// The database. Blocking: the archive calls it on a blocking thread.

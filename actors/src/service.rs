@@ -416,7 +416,7 @@ impl Service {
                 });
             }
             Some(nudge @ (Nudge::Exec(_) | Nudge::Http(..) | Nudge::Tmux(..))) => {
-                let errand = self.guard.world().ports.errands.nudge(nudge);
+                let errand = self.guard.world().ports.errands.nudge(&self.spec, nudge);
                 self.run(errand, |failed| Event::NudgeDone { failed });
             }
         }
@@ -434,7 +434,7 @@ impl Service {
                 self.report(Event::RestartCommandDone { failed }, self.now(), None);
             }
             Some(command) => {
-                let errand = self.guard.world().ports.errands.run(command);
+                let errand = self.guard.world().ports.errands.run(&self.spec, command);
                 self.run(errand, |failed| Event::RestartCommandDone { failed });
             }
         }

@@ -15,8 +15,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use supervisor_actors::ports::Errands;
-use supervisor_actors::spec::Nudge;
+use supervisor_actors::spec::{Nudge, ServiceSpec};
 
+use crate::adapters::child_env::{Identity, Variables};
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::http_client::{Bounds, HttpCalls, Trust};
 
@@ -48,37 +49,48 @@ const OUTPUT_SHOWN: u64 = 500;
 /// Runs errands on the thread of the actors.
 #[derive(Debug)]
 pub(crate) struct RealErrands {
-    /// Variables of our environment that commands do not get.
-    hidden: Vec<String>,
+    /// What commands find in SUPERVISOR_URL.
+    url: String,
     calls: HttpCalls,
     patience: Patience,
     descriptors: GivenLimit,
 }
 
 impl RealErrands {
-    /// Errands whose commands get our environment less these variables, our secrets, and this
-    /// limit of descriptors.
+    /// Errands whose commands find this address of ours, and get this limit of descriptors.
     pub(crate) fn new(
-        hidden: Vec<String>,
+        url: String,
         calls: HttpCalls,
         patience: Patience,
         descriptors: GivenLimit,
     ) -> Self {
         Self {
-            hidden,
+            url,
             calls,
             patience,
             descriptors,
         }
     }
 
+    /// The environment of the service's own process, but for what makes a process one of the
+    /// service: its token, by which its processes are found, and its notify socket.
+    fn environment(&self, service: &ServiceSpec) -> Result<Variables, String> {
+        let process = service.process.as_deref();
+        Variables::of(&service.name, process, Identity::default(), &self.url)
+            .map_err(|bad| bad.to_string())
+    }
+
     /// Runs one command after the other, until one fails.
-    fn run_all(&self, commands: Vec<Vec<String>>) -> LocalBoxFuture<'static, Result<(), String>> {
-        let (hidden, patience) = (self.hidden.clone(), self.patience.command);
-        let descriptors = self.descriptors;
+    fn run_all(
+        &self,
+        environment: Result<Variables, String>,
+        commands: Vec<Vec<String>>,
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
+        let (descriptors, patience) = (self.descriptors, self.patience.command);
         Box::pin(async move {
+            let environment = environment?;
             for command in commands {
-                run(&command, &hidden, descriptors, patience).await?;
+                run(&command, &environment, descriptors, patience).await?;
             }
             Ok(())
         })
@@ -86,25 +98,40 @@ impl RealErrands {
 }
 
 impl Errands for RealErrands {
-    fn nudge(&self, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>> {
+    fn nudge(
+        &self,
+        service: &ServiceSpec,
+        nudge: &Nudge,
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
         match nudge {
             Nudge::Signal(number) => {
                 let error = format!("signal {number} is for a process, not an errand");
                 Box::pin(ready(Err(error)))
             }
-            Nudge::Exec(command) => self.run_all(vec![command.clone()]),
+            Nudge::Exec(command) => self.run(service, command),
             Nudge::Http(method, url) => Box::pin(call(
                 self.calls.clone(),
                 method.clone(),
                 url.clone(),
                 self.patience.http,
             )),
-            Nudge::Tmux(session, text) => self.run_all(tmux_commands(session, text)),
+            Nudge::Tmux(session, text) => {
+                let environment = self.environment(service).map(|mut variables| {
+                    // Where its server is.
+                    variables.pass(["TMUX", "TMUX_TMPDIR"]);
+                    variables
+                });
+                self.run_all(environment, tmux_commands(session, text))
+            }
         }
     }
 
-    fn run(&self, command: &[String]) -> LocalBoxFuture<'static, Result<(), String>> {
-        self.run_all(vec![command.to_vec()])
+    fn run(
+        &self,
+        service: &ServiceSpec,
+        command: &[String],
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
+        self.run_all(self.environment(service), vec![command.to_vec()])
     }
 }
 
@@ -121,7 +148,7 @@ fn tmux_commands(session: &str, text: &str) -> Vec<Vec<String>> {
 /// the caller lose interest, it runs on: half a restart is worse than a whole one.
 async fn run(
     command: &[String],
-    hidden: &[String],
+    environment: &Variables,
     descriptors: GivenLimit,
     patience: Duration,
 ) -> Result<(), String> {
@@ -132,14 +159,10 @@ async fn run(
     let mut builder = Command::new(program);
     builder
         .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .process_group(0);
-    for variable in hidden {
-        builder.env_remove(variable);
-    }
-    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
-        builder.env_remove(variable);
-    }
     let mut child = output
         .writer()
         .and_then(|out| Ok((out, output.writer()?)))
@@ -267,7 +290,11 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
+    use std::sync::Arc;
+
     use supervisor_actors::ports::Clock as _;
+    use supervisor_actors::spec::ProcessSpec;
+    use supervisor_actors::testing::alive;
 
     use crate::adapters::clock::RealClock;
 
@@ -276,13 +303,33 @@ mod tests {
         http: Duration::from_millis(300),
     };
 
-    fn errands() -> RealErrands {
-        with("SECRET_OF_OURS", Patience::default())
+    /// The errands of one service.
+    struct Of {
+        errands: RealErrands,
+        service: ServiceSpec,
     }
 
-    fn with(hidden: &str, patience: Patience) -> RealErrands {
-        let hidden = vec![hidden.to_owned()];
-        RealErrands::new(hidden, HttpCalls::default(), patience, GivenLimit::raise())
+    impl Of {
+        async fn run(&self, command: &[String]) -> Result<(), String> {
+            self.errands.run(&self.service, command).await
+        }
+
+        async fn nudge(&self, nudge: &Nudge) -> Result<(), String> {
+            self.errands.nudge(&self.service, nudge).await
+        }
+    }
+
+    fn errands() -> Of {
+        with(Patience::default())
+    }
+
+    fn with(patience: Patience) -> Of {
+        let url = "http://127.0.0.1:5001".to_owned();
+        let calls = HttpCalls::default();
+        Of {
+            errands: RealErrands::new(url, calls, patience, GivenLimit::raise()),
+            service: alive("worker"),
+        }
     }
 
     fn shell(script: &str) -> Vec<String> {
@@ -345,7 +392,7 @@ mod tests {
             command: Duration::from_secs(2),
             ..SHORT
         };
-        let error = with("NONE", patient).run(&shell(&script)).await;
+        let error = with(patient).run(&shell(&script)).await;
         assert_eq!(
             error,
             Err("sh did not end within 2s and was killed: waiting".to_owned())
@@ -407,15 +454,48 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_command_gets_our_environment_but_no_secrets() {
-        // nextest and cargo set this one; a test must not change the environment itself.
-        let visible = std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo");
-        let hiding = with("CARGO_MANIFEST_DIR", Patience::default());
-        let script = "echo \"[$CARGO_MANIFEST_DIR]\"; exit 1";
-        let error = errands().run(&shell(script)).await.expect_err("1");
-        assert!(error.ends_with(&format!("[{visible}]")), "{error}");
-        let error = hiding.run(&shell(script)).await.expect_err("1");
-        assert!(error.ends_with("[]"), "{error}");
+    async fn a_command_gets_the_environment_of_its_service_and_nothing_more_of_ours() {
+        let said = async |of: &Of, script: &str| {
+            let script = format!("{script}; exit 1");
+            let error = of.run(&shell(&script)).await.expect_err("1");
+            error
+                .trim_start_matches("sh ended with code 1: ")
+                .to_owned()
+        };
+        // Set by nextest and cargo; a test must not change the environment itself.
+        assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok());
+        let mut of = errands();
+        let names = said(&of, "env | cut -d= -f1 | sort | tr '\\n' ' '").await;
+        let expected = [
+            "HOME",
+            "PATH",
+            "SUPERVISOR_SERVICE",
+            "SUPERVISOR_URL",
+            "USER",
+        ];
+        let usual = ["LANG", "PWD", "SHLVL", "TZ", "_", "OLDPWD"];
+        let names: Vec<&str> = names.split_whitespace().collect();
+        for name in expected {
+            assert!(names.contains(&name), "{name} is missing in {names:?}");
+        }
+        for name in &names {
+            let known = expected.contains(name) || usual.contains(name);
+            assert!(known, "{name} is none of its business");
+        }
+        let text = said(&of, "echo $SUPERVISOR_SERVICE $SUPERVISOR_URL").await;
+        assert_eq!(text, "worker http://127.0.0.1:5001");
+
+        let process = of.service.process.as_deref().expect("a process");
+        of.service.process = Some(Arc::new(ProcessSpec {
+            env: vec![
+                ("GREETING".to_owned(), "hello".to_owned()),
+                ("SUPERVISOR_SERVICE".to_owned(), "other".to_owned()),
+            ],
+            pass_env: vec!["CARGO_MANIFEST_DIR".to_owned()],
+            ..process.clone()
+        }));
+        let script = "echo $GREETING $SUPERVISOR_SERVICE ${CARGO_MANIFEST_DIR:+passed}";
+        assert_eq!(said(&of, script).await, "hello worker passed");
     }
 
     /// Answers one request with these bytes and gives back what was asked.
@@ -471,7 +551,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let nudge = Nudge::Http("GET".to_owned(), url.clone());
         // Accepted by the kernel, never answered.
-        let error = with("NONE", SHORT).nudge(&nudge).await;
+        let error = with(SHORT).nudge(&nudge).await;
         let error = error.expect_err("silence");
         assert_eq!(error, format!("{url} did not answer within 300ms"));
         drop(listener);

@@ -1,6 +1,7 @@
 //! What the actors' ports mean on a real machine.
 
 pub(crate) mod checksum;
+pub(crate) mod child_env;
 pub(crate) mod child_token;
 pub(crate) mod clock;
 pub(crate) mod data_dir;

@@ -52,16 +52,6 @@ pub(crate) enum Target {
     },
 }
 
-impl Target {
-    /// The variables that hold a key.
-    pub(crate) fn secrets(&self) -> Vec<String> {
-        match self {
-            Self::Sqlite => Vec::new(),
-            Self::Supabase { key, .. } => key.clone(),
-        }
-    }
-}
-
 /// The variables that Supabase's own tools use.
 const URL_NAMES: [&str; 2] = ["SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"];
 const KEY_NAMES: [&str; 2] = ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY"];

@@ -17,7 +17,7 @@ use crate::handle::Directory;
 use crate::ports::{
     Adoption, Clock, Errands, Launch, Process, ProcessEvent, ProcessSink, Processes,
 };
-use crate::spec::{Nudge, ProcessSpec};
+use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 use crate::testing::FakeClock;
 
 /// How children of one service behave from their start on.
@@ -474,11 +474,15 @@ impl FakeErrands {
 }
 
 impl Errands for FakeErrands {
-    fn nudge(&self, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>> {
+    fn nudge(&self, _: &ServiceSpec, nudge: &Nudge) -> LocalBoxFuture<'static, Result<(), String>> {
         self.note(format!("nudge {nudge:?}"))
     }
 
-    fn run(&self, command: &[String]) -> LocalBoxFuture<'static, Result<(), String>> {
+    fn run(
+        &self,
+        _: &ServiceSpec,
+        command: &[String],
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
         self.note(format!("run {}", command.join(" ")))
     }
 }

@@ -1,7 +1,6 @@
 //! What a service's process starts with: its environment, its user, its limits, turned into
 //! the frame that its shim gets.
 
-use std::env;
 use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User};
@@ -12,10 +11,8 @@ use supervisor_core::event::{StartFailure, StartFault};
 use supervisor_shim::protocol::{self, VERSION, key, kind};
 
 use super::records::GenerationDir;
+use crate::adapters::child_env::{Identity, Variables};
 use crate::adapters::child_token::{ChildKey, child_token};
-
-/// Where programs are looked for if our own environment says nothing.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The variable that identifies a service's processes, wherever they have gone.
 pub(super) const TOKEN_VARIABLE: &str = "SUPERVISOR_TOKEN";
@@ -94,7 +91,7 @@ pub(super) fn start_frame(
     for argument in &process.command {
         fields.text(key::ARG, argument);
     }
-    for (name, value) in &variables {
+    for (name, value) in variables.iter() {
         fields.text(key::ENV, &format!("{name}={value}"));
     }
     fields.into_frame()
@@ -158,57 +155,24 @@ fn variables(
     launch: &Launch,
     account: &Account,
     common: &Common<'_>,
-) -> Result<Vec<(String, String)>, StartFailure> {
+) -> Result<Variables, StartFailure> {
     let process = &launch.process;
-    let mut all: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: String| match all.iter_mut().find(|(known, _)| known == name)
-    {
-        Some((_, old)) => *old = value,
-        None => all.push((name.to_owned(), value)),
+    let who = Identity {
+        name: account.name.as_deref(),
+        home: account.home.as_deref(),
     };
-    let ours = |name: &str| env::var(name).ok();
-
-    set(
-        "PATH",
-        ours("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned()),
-    );
-    let own = || User::from_uid(Uid::effective()).ok().flatten();
-    let home = account.home.clone().or_else(|| ours("HOME"));
-    let user = account.name.clone().or_else(|| ours("USER"));
-    if let Some(home) = home.or_else(|| own().map(|user| user.dir.display().to_string())) {
-        set("HOME", home);
-    }
-    if let Some(user) = user.or_else(|| own().map(|user| user.name)) {
-        set("USER", user);
-    }
-    for name in ["LANG", "TZ"]
-        .into_iter()
-        .chain(process.pass_env.iter().map(String::as_str))
-    {
-        if let Some(value) = ours(name) {
-            set(name, value);
-        }
-    }
-    for (name, value) in &process.env {
-        if name.is_empty() || name.contains('=') {
-            let detail = format!("`{name}` is no name for a variable in `env`");
-            return Err(failure(StartFault::Other, detail));
-        }
-        set(name, value.clone());
-    }
-    // Last: a service's own name, address and token are not for `env` to change.
-    set("SUPERVISOR_SERVICE", launch.name.to_string());
-    set("SUPERVISOR_URL", common.url.to_owned());
-    set(
+    let mut all = Variables::of(&launch.name, Some(process), who, common.url)
+        .map_err(|bad| failure(StartFault::Other, bad.to_string()))?;
+    all.set(
         TOKEN_VARIABLE,
         child_token(common.key, launch.name.as_str()),
     );
     if let Some(watchdog) = process.watchdog {
         // The shim adds WATCHDOG_PID, which only the child itself knows.
-        set("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        all.set("WATCHDOG_USEC", watchdog.as_micros().to_string());
     }
     for (name, value) in &launch.environment {
-        set(name, value.clone());
+        all.set(name, value.clone());
     }
     Ok(all)
 }
