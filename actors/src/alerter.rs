@@ -208,7 +208,7 @@ impl Alerter {
                         }
                     };
                     events.push(NewEvent {
-                        time: self.present.wall,
+                        time: self.guard.world().ports.clock.wall(),
                         service: name,
                         change: Change {
                             kind: EventKind::Alert,
@@ -384,7 +384,7 @@ impl Alerter {
                 error!(world.log, "alert refused for good"; "sink" => &**sink,
                     "alert" => id.0, "error" => &reason);
                 self.record(vec![NewEvent {
-                    time: self.present.wall,
+                    time: world.ports.clock.wall(),
                     service: internal::name(Subject::Alerter),
                     change: Change {
                         kind: EventKind::Alert,

@@ -243,7 +243,6 @@ fn f26_timestamps_and_numbers_that_lie_do_not_move_the_time_of_receipt() {
     for body in [
         "{\"progress\":NaN}",
         "{\"progress\":1e999}",
-        "{\"metrics\":{\"k\":NaN}}",
         "{\"busy_for\":\"-5m\"}",
         "{\"busy_for\":-5}",
         "{\"busy_for\":NaN}",
@@ -253,6 +252,9 @@ fn f26_timestamps_and_numbers_that_lie_do_not_move_the_time_of_receipt() {
     }
     let pulses = world.service("liar").total_pulses;
     assert_eq!(pulses, 8, "what was refused was no pulse");
+    // A figure that is none is named, and does not cost the sign of life.
+    assert_eq!(post("{\"metrics\":{\"k\":NaN}}"), 422);
+    assert_eq!(world.service("liar").total_pulses, 9);
 }
 
 /// The present day in UTC, and the next, should midnight pass meanwhile.

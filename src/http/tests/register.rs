@@ -39,7 +39,11 @@ async fn whoever_registers_hears_what_holds_and_the_same_again() {
     assert_eq!(answer.json()["registered"][1]["tag"], "plain");
     assert_eq!(answer.json()["limit"], 1000);
     let answer = world.tcp("GET", "/api/services/late", &[]).await;
-    assert_eq!(answer.json()["interval"], 90.0);
+    assert_eq!(
+        answer.json()["interval"],
+        serde_json::Value::Null,
+        "on demand"
+    );
     assert_eq!(answer.json()["critical"], false);
 }
 
