@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use supervisor_actors::ports::Clock;
 use supervisor_actors::ports::tables::{Held, Tables, Taken};
 use supervisor_core::Timestamp;
-use supervisor_core::sync::{ContentHash, Refusal, Row, Scope, Table, verdict};
+use supervisor_core::sync::{Alone, ContentHash, Refusal, Row, Scope, Table, verdict};
 
 use crate::adapters::http_client::{Answer, Bounds, CallError, HttpCalls, HttpClient, Trust};
 use project::Project;
@@ -45,6 +45,9 @@ const MERGED: &str = "resolution=merge-duplicates,return=minimal,count=exact";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The slowest upload that is worth waiting for.
 const SLOWEST_BYTES_PER_SECOND: usize = 32 * 1024;
+/// A request of so much that fails half-way may fail because it is so much: servers that refuse
+/// it early close the connection, and lines that are slow or broken carry less.
+const LARGE_BYTES: usize = 256 * 1024;
 /// How much of an answer to a mutation is read: an error's object, or the head of a page.
 const MOST_ERROR_BYTES: usize = 64 * 1024;
 /// The largest page that is asked for: what a project gives at most unless it is told otherwise.
@@ -114,8 +117,9 @@ impl Supabase {
             timeout: self.patience + Duration::from_secs(number(upload)),
             body_bytes: most_bytes,
         };
+        let large = body.len() > LARGE_BYTES;
         let answer = client.call(request, body, bounds).await;
-        answer.map_err(|error| self.unanswered(&error))
+        answer.map_err(|error| self.unanswered(&error, large))
     }
 
     async fn client(&self, like: &Uri) -> Result<HttpClient, Refusal> {
@@ -123,12 +127,12 @@ impl Supabase {
             return Ok(client.clone());
         }
         let client = self.calls.client(like, &self.trust).await;
-        let client = client.map_err(|error| self.unanswered(&error))?;
+        let client = client.map_err(|error| self.unanswered(&error, false))?;
         *self.client.borrow_mut() = Some(client.clone());
         Ok(client)
     }
 
-    fn unanswered(&self, error: &CallError) -> Refusal {
+    fn unanswered(&self, error: &CallError, large: bool) -> Refusal {
         if matches!(error, CallError::Certificate(_)) {
             // Whoever is trusted is read anew: that may be what is being repaired.
             self.client.borrow_mut().take();
@@ -139,6 +143,12 @@ impl Supabase {
                 scope: Scope::Target,
                 why,
             },
+            CallError::Silent(_) | CallError::Closed | CallError::Broken(_) if large => {
+                Refusal::Smaller {
+                    alone: Alone::Retry,
+                    why,
+                }
+            }
             CallError::Trust(_)
             | CallError::Unresolved(_)
             | CallError::Refused

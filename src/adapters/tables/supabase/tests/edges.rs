@@ -117,6 +117,37 @@ async fn f49_what_is_too_large_is_sent_in_smaller_pieces_and_parked_alone() {
     }
 }
 
+/// As nginx and Cloudflare do: the answer comes before the body is read, and the connection
+/// is closed upon what is still under way.
+#[actix_rt::test]
+async fn f49_what_is_refused_before_it_has_arrived_is_sent_in_smaller_pieces() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let head = BufReader::new(&stream).lines();
+            let lines = head
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty());
+            assert!(lines.count() > 3);
+            // Nobody may be listening any more.
+            let _sent = stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let target = target(&format!("http://{address}"), SERVICE_KEY);
+    for _ in 0..3 {
+        let large = row("a", &"x".repeat(8 << 20));
+        let refused = target.upsert(&docs(), &[large]).await;
+        assert!(
+            matches!(refused, Err(Refusal::Smaller { .. })),
+            "{refused:?}"
+        );
+    }
+    server.join().expect("its end");
+}
+
 #[actix_rt::test]
 async fn a_project_that_is_restricted_or_paused_is_parked() {
     let (gateway, target) = edge();
