@@ -13,6 +13,7 @@ mod internal;
 mod link;
 pub mod messages;
 pub mod ports;
+pub mod probe;
 pub mod registration;
 mod roster;
 mod service;

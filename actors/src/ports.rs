@@ -164,6 +164,29 @@ pub trait Errands {
     ) -> LocalBoxFuture<'static, Result<(), String>>;
 }
 
+/// A way to look at one service from outside. On the thread of the actors; must not block.
+pub trait Check {
+    /// Looks once, within its time limit. Dropped, it leaves nothing behind.
+    fn look(&self) -> LocalBoxFuture<'static, Look>;
+
+    /// How many of the places that probes share it takes: more for what costs more than a
+    /// connection.
+    fn weight(&self) -> u32 {
+        1
+    }
+}
+
+/// What a look has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// All is well.
+    Passed,
+    /// It is not, for this reason.
+    Failed(String),
+    /// We could not look, for a reason of our own: too few descriptors, no memory.
+    Unable(String),
+}
+
 /// The database. Blocking: the archive calls it on a blocking thread.
 pub trait Store: Send {
     /// Reads what services remember, as JSON by name.

@@ -18,6 +18,7 @@
 mod alerts;
 mod clock;
 mod machine;
+mod probe;
 mod source;
 mod specs;
 mod stores;
@@ -38,6 +39,7 @@ use crate::world::Ports;
 pub use alerts::{FakeSink, MemoryAlerts};
 pub use clock::{FakeClock, FixedDice, PausedSystem};
 pub use machine::{Act, FakeErrands, Machine, Script, What};
+pub use probe::FakeProbe;
 pub use source::FakeSource;
 pub use specs::{admit, alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
