@@ -13,7 +13,8 @@
 //! 2. we read the specification, with which the generation's lock comes, fork the child into
 //!    its session and cgroup ([`child`]), write the start record ([`record`]) and report
 //!    `started` or `start_failed`;
-//! 3. we copy its output into rotated files ([`log`]), pass on signals, and run the stop
+//! 3. we copy its output into rotated files ([`log`]), tell its lines where somebody wants them
+//!    ([`lines`]), pass on signals, and run the stop
 //!    ladder over all its descendants ([`tree`]) when asked to, or when main has exited and
 //!    others are left;
 //! 4. we report the exit first, write the exit record second, and end when nothing is left.
@@ -24,6 +25,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod child;
+pub mod lines;
 pub mod log;
 pub mod oom;
 pub mod protocol;

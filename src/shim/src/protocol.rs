@@ -10,17 +10,30 @@
 //! | supervisor | `start` | see [`key`]; settings first, `arg` and `env` last |
 //! | supervisor | `stop` | `number`: the first begins the ladder, the second kills at once |
 //! | supervisor | `signal` | `number` |
+//! | supervisor | `listen` | `listen`, `frames`: see [`mode`]; as in `start`, to a shim that runs |
+//! | supervisor | `more` | `frames`: so many more may come |
+//! | supervisor | `extend` | `number`: a stop under way may last so many milliseconds from now |
 //! | shim | `hello` | to each new supervisor: all it would have heard so far |
 //! | shim | `started` | `pid`, `start_time` |
 //! | shim | `start_failed` | `stage`, `errno` |
 //! | shim | `exited` | `code` or `signal`, `time_us`, `oom`, `left` |
 //! | shim | `gone` | nothing of the service is left |
 //! | shim | `blocked` | `list`: who does not die of SIGKILL |
+//! | shim | `output` | `number` of lines, how many were `lost` besides, the `text` of the former |
+//!
+//! Version 2 added `listen`, `more`, `extend` and `output`. A shim of version 1 ignores the
+//! first three and says nothing of its output.
 
 use crate::text;
 
 /// The version that this code speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first version that tells of output.
+pub const TELLS_OUTPUT: i64 = 2;
+
+/// What is kept of a line of output that is told.
+pub const MOST_LINE: usize = 4096;
 
 /// The longest frame that either side takes.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -40,12 +53,25 @@ pub mod kind {
     pub const START: &str = "start";
     pub const STOP: &str = "stop";
     pub const SIGNAL: &str = "signal";
+    pub const LISTEN: &str = "listen";
+    pub const MORE: &str = "more";
+    pub const EXTEND: &str = "extend";
     pub const HELLO: &str = "hello";
     pub const STARTED: &str = "started";
     pub const START_FAILED: &str = "start_failed";
     pub const EXITED: &str = "exited";
     pub const GONE: &str = "gone";
     pub const BLOCKED: &str = "blocked";
+    pub const OUTPUT: &str = "output";
+}
+
+/// What is wanted of the output.
+#[allow(missing_docs)]
+pub mod mode {
+    /// How many lines there were.
+    pub const COUNT: &str = "count";
+    /// The lines.
+    pub const LINES: &str = "lines";
 }
 
 /// Field names, in frames and in the two record files alike.
@@ -114,6 +140,14 @@ pub mod key {
     pub const LEFT: &str = "left";
     /// Of a signal; or how many stops have been asked for.
     pub const NUMBER: &str = "number";
+    /// What is wanted of the output: see [`mode`](super::mode).
+    pub const LISTEN: &str = "listen";
+    /// In how many frames.
+    pub const FRAMES: &str = "frames";
+    /// How many lines were left out.
+    pub const LOST: &str = "lost";
+    /// Lines of output, each with its end.
+    pub const TEXT: &str = "text";
     /// `pid (name)` of who does not die.
     pub const LIST: &str = "list";
     /// In `hello`: `starting`, `running`, `remains` or `gone`.

@@ -15,6 +15,7 @@
 //! before anything that touches the disk.
 
 use crate::child::{self, Streams};
+use crate::lines::{Lines, Mode};
 use crate::log::Log;
 use crate::oom::OomCount;
 use crate::protocol::{self, Frame, Stage, VERSION, key, kind};
@@ -76,6 +77,7 @@ struct Shim<'a> {
     failure: Fd,
     output: Fd,
     log: Log<'a>,
+    lines: Lines,
     buffer: &'static mut [u8],
     commands: [u8; COMMAND_BUFFER],
     commands_length: usize,
@@ -125,6 +127,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         failure: NONE,
         output: NONE,
         log: Log::new(settings.log, settings.log_max_size, settings.log_keep),
+        lines: Lines::default(),
         buffer: &mut [],
         commands: [0; COMMAND_BUFFER],
         commands_length: 0,
@@ -132,6 +135,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         last_exit: None,
         was_told: false,
     };
+    shim.lines.begin(settings.listen, settings.frames);
     match shim.start(frame, umask) {
         Ok(()) => shim.supervise(frame, memory),
         Err((stage, errno)) => shim.report_failed(stage, errno),
@@ -446,7 +450,9 @@ impl Shim<'_> {
         } else {
             Phase::Gone
         };
+        let last = self.last_words();
         self.tell_exit(kind::EXITED, exit, left);
+        self.log.append(&self.buffer[..last]);
         if left && !killed_by_us {
             self.ask_remains();
         }
@@ -496,6 +502,13 @@ impl Shim<'_> {
             // The ladder that main's own exit began counts for the first.
             (Ladder::Asked { .. }, 1) => {}
             (Ladder::Asked { .. } | Ladder::Killing { .. }, _) => self.kill(),
+        }
+    }
+
+    /// Its stop may last so long from now: what it has already is not taken away.
+    fn extend(&mut self, ms: u64) {
+        if let Ladder::Asked { kill_at } = &mut self.ladder {
+            *kill_at = (*kill_at).max(sys::monotonic_ms().saturating_add(ms));
         }
     }
 
@@ -576,6 +589,8 @@ impl Shim<'_> {
                 self.output = NONE;
             }
             Ok(count) => {
+                self.lines.take(&self.buffer[..count]);
+                self.tell_lines();
                 self.log.append(&self.buffer[..count]);
                 if count > PAGE {
                     // A burst must not stay in our memory for good.
@@ -584,6 +599,27 @@ impl Shim<'_> {
             }
             Err(_) => {}
         }
+    }
+
+    fn tell_lines(&mut self) {
+        if self.lines.tell(self.supervisor).is_err() {
+            self.let_go();
+        }
+    }
+
+    /// Where lines are wanted, its last ones are told before its end: what there is of them in
+    /// the pipe, as much as one read gives. Returns how much that is; the log has it to come.
+    #[inline(never)]
+    fn last_words(&mut self) -> usize {
+        if self.output == NONE || !self.lines.is_wanted() {
+            return 0;
+        }
+        let count = sys::read(self.output, self.buffer).unwrap_or(0);
+        self.lines.take(&self.buffer[..count]);
+        if self.lines.tell_last(self.supervisor).is_err() {
+            self.let_go();
+        }
+        count
     }
 
     /// What is in the pipe now; at most what a pipe holds, so that a writer who outlives the
@@ -595,7 +631,10 @@ impl Shim<'_> {
         const MOST: u32 = 1 << 20 >> 16;
         for _ in 0..MOST {
             match sys::read(self.output, self.buffer) {
-                Ok(count @ 1..) => self.log.append(&self.buffer[..count]),
+                Ok(count @ 1..) => {
+                    self.lines.take(&self.buffer[..count]);
+                    self.log.append(&self.buffer[..count]);
+                }
                 _ => return,
             }
         }
@@ -625,6 +664,7 @@ impl Shim<'_> {
     fn let_go(&mut self) {
         sys::close(self.supervisor);
         self.supervisor = NONE;
+        self.lines.end();
         self.commands_length = 0;
         if self.listener == NONE && self.failure == NONE {
             self.listen();
@@ -648,6 +688,7 @@ impl Shim<'_> {
         }
         sys::close(self.supervisor);
         self.supervisor = fd;
+        self.lines.end();
         self.commands_length = 0;
         self.say_hello();
     }
@@ -715,6 +756,18 @@ impl Shim<'_> {
             && let Some(number) = frame.number(key::NUMBER)
         {
             let _ = sys::kill(self.main.pid, number as i32);
+        } else if frame.kind == kind::LISTEN.as_bytes() {
+            let wanted = frame.get(key::LISTEN).map_or(Mode::Off, Mode::from_word);
+            self.lines.begin(wanted, spec::frames(frame));
+        } else if frame.kind == kind::MORE.as_bytes() {
+            self.lines.more(spec::frames(frame));
+            self.tell_lines();
+        } else if frame.kind == kind::EXTEND.as_bytes()
+            && let Some(ms) = frame
+                .number(key::NUMBER)
+                .and_then(|n| u64::try_from(n).ok())
+        {
+            self.extend(ms);
         }
     }
 

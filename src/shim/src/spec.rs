@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::lines::Mode;
 use crate::protocol::{Frame, key};
 use crate::sys;
 use crate::text::{c_str, number};
@@ -34,6 +35,10 @@ pub struct Settings<'a> {
     pub stop_signal: i32,
     /// How long that may take.
     pub stop_timeout_ms: u64,
+    /// What of its output is wanted.
+    pub listen: Mode,
+    /// In how many frames.
+    pub frames: u32,
 }
 
 /// What the child needs before it is itself.
@@ -95,8 +100,18 @@ impl<'a> Settings<'a> {
                 .number(key::STOP_SIGNAL)
                 .map_or(sys::signal::TERM, |n| n as i32),
             stop_timeout_ms: positive(key::STOP_TIMEOUT_MS).unwrap_or(10_000),
+            listen: frame.get(key::LISTEN).map_or(Mode::Off, Mode::from_word),
+            frames: frames(frame),
         }
     }
+}
+
+/// How many frames a frame allows.
+#[must_use]
+pub fn frames(frame: Frame<'_>) -> u32 {
+    frame
+        .number(key::FRAMES)
+        .map_or(0, |n| n.clamp(0, 1_000) as u32)
 }
 
 /// A value with the NUL that follows it in the frame.
@@ -205,6 +220,7 @@ mod tests {
         assert_eq!(settings.service, c"web");
         assert_eq!(settings.generation, 7);
         assert_eq!(settings.stop_timeout_ms, 10_000, "missing: the default");
+        assert_eq!((settings.listen, settings.frames), (Mode::Off, 0));
 
         let mut room = vec![core::ptr::null(); pointers(frame)];
         let child = child(frame, &mut room);
