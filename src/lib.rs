@@ -8,6 +8,7 @@ mod pauses;
 mod run;
 mod signals;
 mod sources;
+mod tail;
 mod token;
 
 use std::process::ExitCode;

@@ -37,6 +37,9 @@ pub(crate) struct Door {
     waiting: AtomicU32,
     /// Messages refused because too many waited, over all services.
     refused: Arc<AtomicU64>,
+    /// What its sources left out: datagrams, lines of output.
+    pub(crate) lost_datagrams: AtomicU64,
+    pub(crate) lost_lines: AtomicU64,
     bell: Arc<Bell>,
 }
 
@@ -61,6 +64,8 @@ impl Door {
             closed: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             refused,
+            lost_datagrams: AtomicU64::new(0),
+            lost_lines: AtomicU64::new(0),
             bell,
         }
     }

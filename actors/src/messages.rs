@@ -70,6 +70,8 @@ pub enum Poke {
     Start(Generation),
     /// Stop this generation, whole.
     Stop(Generation),
+    /// The stop of this generation may last so long from now.
+    Extend(Generation, std::time::Duration),
     /// Run the restart command of a service that we do not run.
     RestartCommand,
 }

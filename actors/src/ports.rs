@@ -3,10 +3,12 @@
 pub mod alerts;
 pub mod files;
 pub mod ledger;
+pub mod output;
 pub mod tables;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use supervisor_core::event::{Exit, Generation, StartFailure};
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
+use self::output::{Hearing, Output};
 use crate::messages::{Mark, NewEvent};
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
@@ -39,11 +42,13 @@ pub trait Processes {
     fn launch(&self, launch: Launch, sink: ProcessSink) -> Box<dyn Process>;
 
     /// Finds what an earlier supervisor left of a service: `None` if nothing lives and no
-    /// exit is on record. What happens to a living one from now on goes to `sink`.
+    /// exit is on record. What happens to a living one from now on, and what is wanted of its
+    /// output, goes to `sink`.
     fn adopt<'a>(
         &'a self,
         name: &'a ServiceName,
         process: &'a ProcessSpec,
+        hearing: Option<Hearing>,
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>>;
 
@@ -66,6 +71,8 @@ pub struct Launch {
     pub process: Arc<ProcessSpec>,
     /// Variables of its sources, which outrank the owner's.
     pub environment: Vec<(String, String)>,
+    /// What is wanted of its output.
+    pub hearing: Option<Hearing>,
 }
 
 /// What an earlier supervisor left of a service.
@@ -114,6 +121,8 @@ pub trait Process {
     /// # Errors
     /// Why it could not be sent.
     fn signal(&self, signal: i32) -> Result<(), String>;
+    /// A stop under way may last so long from now before what is left is killed.
+    fn extend(&self, by: Duration);
 }
 
 /// What happens to a process.
@@ -139,6 +148,8 @@ pub enum ProcessEvent {
     Blocked(String),
     /// Its shim is gone while it lived: its tree is being ended, `Gone` will come.
     ShimLost,
+    /// It has written lines that are wanted.
+    Output(Output),
 }
 
 /// Runs the owner's short commands and calls: nudges other than signals, restart commands.

@@ -23,6 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::FutureExt;
@@ -38,6 +39,7 @@ use crate::messages::{
     Ack, Announce, Announced, Beat, Found, Happened, Informed, Leave, Overheard, Poke, Pulse,
     Report, Settle,
 };
+use crate::ports::output::{Hearing, Output};
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
 use crate::slot::Folded;
 use crate::source::{Ear, Life, Listening};
@@ -173,6 +175,27 @@ impl Service {
         }
     }
 
+    /// What its sources want of the output of its processes.
+    fn hearing(&self) -> Option<Hearing> {
+        let mut sources = self.listening.iter();
+        sources.find_map(|source| source.hearing())
+    }
+
+    /// Tells what its sources hear of what the process has written.
+    fn hear_output(&mut self, output: &Output, at: Mono) {
+        let generation = self.generation;
+        let heard: Vec<_> = self
+            .listening
+            .iter_mut()
+            .flat_map(|source| source.output(output))
+            .collect();
+        for heard in heard {
+            // Bounded: by what is heard of one output, and that more is sent only when this
+            // has been dealt with.
+            self.report(heard.into_event(generation), at, None);
+        }
+    }
+
     /// From now on signs of life are that life's.
     fn belong_to(&mut self, generation: Generation) {
         self.generation = generation;
@@ -209,7 +232,8 @@ impl Service {
         let sink = self.sink();
         let processes = Rc::clone(&self.guard.world().ports.processes);
         let name = self.spec.name.clone();
-        let search = async move { processes.adopt(&name, &process, sink).await };
+        let hearing = self.hearing();
+        let search = async move { processes.adopt(&name, &process, hearing, sink).await };
         // Polled again after a panic, a future panics again, while it is dropped: the panic is
         // caught here and goes on inside `guarded`.
         let search = AssertUnwindSafe(search).catch_unwind().into_actor(self);
@@ -320,6 +344,7 @@ impl Service {
                 .iter()
                 .flat_map(|source| source.environment())
                 .collect(),
+            hearing: self.hearing(),
         };
         let sink = self.sink();
         let process = self.guard.world().ports.processes.launch(launch, sink);
@@ -334,6 +359,15 @@ impl Service {
         match process {
             Some(process) if generation == self.generation => process.stop(),
             Some(_) | None => self.report(Event::Gone { generation }, self.now(), None),
+        }
+    }
+
+    fn extend(&self, generation: Generation, by: Duration) {
+        let process = self.hands.as_ref().and_then(|hands| hands.process.as_ref());
+        if let Some(process) = process
+            && generation == self.generation
+        {
+            process.extend(by);
         }
     }
 
@@ -383,6 +417,13 @@ impl Service {
             ProcessEvent::ShimLost => {
                 hands.held = Held::Orphaned;
                 Event::ShimLost { generation }
+            }
+            ProcessEvent::Output(output) => {
+                // What is left of a life that has ended proves nothing.
+                if lived {
+                    self.hear_output(&output, at);
+                }
+                return;
             }
         };
         let life = match hands.held {
@@ -593,6 +634,7 @@ impl Handler<Poke> for Service {
                 Poke::Nudge => actor.nudge(),
                 Poke::Start(generation) => actor.start(generation),
                 Poke::Stop(generation) => actor.stop(generation),
+                Poke::Extend(generation, by) => actor.extend(generation, by),
                 Poke::RestartCommand => actor.restart_command(),
             }
         });

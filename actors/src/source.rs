@@ -29,7 +29,11 @@ use supervisor_core::time::Mono;
 use crate::door::{Door, Permit};
 use crate::messages::{Overheard, Settle};
 use crate::ports::Clock;
+use crate::ports::output::{Hearing, Output};
 use crate::spec::ServiceSpec;
+
+/// How much that says something may be heard of one [`Output`].
+pub const MOST_HEARD: usize = 256;
 
 /// A way in which signs of life of one service come in, as its owner wrote it. Sources are
 /// compared as configurations: `#[derive(PartialEq)]` gives it [`Alike`].
@@ -52,6 +56,19 @@ pub trait Source: Alike + Any + Debug + Send + Sync {
 pub trait Listening {
     /// Variables for the service's next process. They outrank the owner's.
     fn environment(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// What it wants of the output of the service's processes.
+    fn hearing(&self) -> Option<Hearing> {
+        None
+    }
+
+    /// The service's present process has written lines: what is heard of that, in order. It is
+    /// judged before all that happens to the process later. At most [`MOST_HEARD`] of it says
+    /// something; the rest are plain pulses.
+    fn output(&mut self, output: &Output) -> Vec<Heard> {
+        let _ = output;
         Vec::new()
     }
 
@@ -278,6 +295,16 @@ impl Ear {
                 place,
             });
         }
+    }
+
+    /// So many datagrams were left out: shown with the service.
+    pub fn lose_datagrams(&self, count: u64) {
+        self.door.lost_datagrams.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// So many lines of output were left out, or what they said: shown with the service.
+    pub fn lose_lines(&self, count: u64) {
+        self.door.lost_lines.fetch_add(count, Ordering::Relaxed);
     }
 
     /// How many messages more it takes now: a source that can wait does so before it loses

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use supervisor_actors::source::{Life, Source};
+use supervisor_actors::ports::output::{Hearing, More};
+use supervisor_actors::source::{Heard, Life, Source};
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::testing::{FakeSource, Script, Stage, alive, external, pulsing, settle};
 use supervisor_core::Level;
@@ -155,4 +156,113 @@ fn sources_are_compared_as_configurations() {
     assert_eq!(with(alive("a"), &one), with(alive("a"), &one));
     assert_ne!(with(alive("a"), &one), with(alive("a"), &other));
     assert!(*of(&one) == *of(&one));
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn what_a_process_prints_is_judged_before_its_end() {
+    let stage = Stage::new();
+    let source = FakeSource::with_hearing(Hearing::Lines);
+    let universe = stage
+        .start(vec![with(pulsing("worker", second()), &source)])
+        .await;
+    let print = |lines: &[&str]| stage.machine.print("worker", lines, More::default());
+    assert_eq!(print(&["first"]), Some(Hearing::Lines));
+    settle().await;
+    let view = universe.view("worker").await;
+    assert_eq!((view.state, view.total_pulses), (StateWord::Running, 1));
+    // At once, one after the other.
+    print(&["row 6", "row 7"]);
+    stage.machine.exit("worker", 1);
+    settle().await;
+    let view = universe.view("worker").await;
+    assert_eq!(view.total_pulses, 3);
+    assert_eq!(view.message.as_deref(), Some("row 7"));
+    assert_eq!(view.error_count, 0);
+    let events = universe.events("worker").await;
+    assert!(events.iter().any(|event| event.kind == "exited"));
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn lines_that_are_counted_are_as_many_pulses_and_more_are_asked_for() {
+    let stage = Stage::new();
+    let source = FakeSource::with_hearing(Hearing::Count);
+    let universe = stage
+        .start(vec![with(pulsing("worker", second()), &source)])
+        .await;
+    let (given_back, mut wait) = tokio::sync::oneshot::channel::<()>();
+    let more = More::new(move || drop(given_back));
+    stage.machine.print("worker", &["a", "b", "c"], more);
+    settle().await;
+    assert_eq!(universe.view("worker").await.total_pulses, 3);
+    assert_eq!(
+        wait.try_recv(),
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed),
+        "it was dealt with"
+    );
+}
+
+#[test]
+fn a_process_that_outlived_us_is_heard_on() {
+    use supervisor_actors::testing::PausedSystem;
+    let kept = PausedSystem::new().block_on(async {
+        let stage = Stage::new();
+        let deaf = FakeSource::default();
+        stage
+            .start(vec![with(pulsing("worker", second()), &deaf)])
+            .await;
+        assert_eq!(
+            stage.machine.print("worker", &["x"], More::default()),
+            None,
+            "nobody wants it"
+        );
+        stage
+    });
+    PausedSystem::new().block_on(async {
+        let source = FakeSource::with_hearing(Hearing::Lines);
+        let universe = kept
+            .start(vec![with(pulsing("worker", second()), &source)])
+            .await;
+        kept.machine.print("worker", &["here"], More::default());
+        settle().await;
+        let view = universe.view("worker").await;
+        assert_eq!(view.message.as_deref(), Some("here"));
+    });
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_service_that_is_stopped_may_ask_for_more_time_and_not_for_ever() {
+    let stage = Stage::new();
+    let script = Script {
+        pulse_every: Some(second() / 2),
+        stop_after: Duration::from_secs(3_600),
+        ..Script::default()
+    };
+    stage.machine.script("worker", script);
+    let source = FakeSource::default();
+    let universe = stage
+        .start(vec![with(pulsing("worker", second()), &source)])
+        .await;
+    let ear = source.ear();
+    ear.heard(Heard::Extend(Duration::from_secs(7)));
+    settle().await;
+    let extended = || stage.machine.extended("worker");
+    assert_eq!(extended(), Duration::ZERO, "nothing is being stopped");
+    let name = supervisor_core::ServiceName::new("worker").expect("a name");
+    let stop = supervisor_actors::messages::Verb::Stop;
+    let answer = universe.supervisor.control(&name, stop).await;
+    answer.expect("it answers").expect("it is granted");
+    settle().await;
+    assert_eq!(universe.view("worker").await.state, StateWord::Stopping);
+    ear.heard(Heard::Extend(Duration::from_secs(7)));
+    settle().await;
+    assert_eq!(extended(), Duration::from_secs(7));
+    // Half an hour is `max_busy`: so long in all.
+    sleep(Duration::from_secs(25 * 60)).await;
+    ear.heard(Heard::Extend(Duration::from_secs(3_600)));
+    settle().await;
+    let left = extended();
+    assert!(
+        left < Duration::from_secs(5 * 60) && left > Duration::from_secs(4 * 60),
+        "{left:?}"
+    );
 }

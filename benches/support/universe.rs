@@ -10,6 +10,7 @@ use slog::Logger;
 
 use supervisor_actors::handle::ServiceHandle;
 use supervisor_actors::messages::NewEvent;
+use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{
     Adoption, Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Launch, Process, ProcessSink,
     Processes, Store, StoreError,
@@ -49,6 +50,7 @@ impl Processes for NoProcesses {
         &'a self,
         _: &'a ServiceName,
         _: &'a ProcessSpec,
+        _: Option<Hearing>,
         _: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         async { None }.boxed_local()

@@ -135,6 +135,11 @@ impl<'a> Value<'a> {
         Some(text)
     }
 
+    /// A boolean.
+    pub(crate) fn as_flag(&self) -> Option<bool> {
+        self.node.as_bool()
+    }
+
     /// A boolean, or said.
     pub(crate) fn flag(&self) -> Option<bool> {
         match self.node.as_bool() {

@@ -28,7 +28,7 @@ use super::escape::Escaper;
 use super::problem::Problem;
 use super::query::Query;
 use super::services;
-use super::tail::Tail;
+use crate::tail::Tail;
 
 const DEFAULT_LINES: usize = 200;
 const MAX_LINES: usize = 10_000;

@@ -27,7 +27,6 @@ mod register;
 mod routes;
 mod server;
 mod services;
-mod tail;
 mod throttle;
 
 pub(crate) use api::Patience;

@@ -13,6 +13,7 @@
 
 mod heartbeat_file;
 mod notify;
+mod stdout;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::config::reader::Table;
 pub(crate) type Read = fn(&mut Table<'_>, &About<'_>) -> Option<Arc<dyn Source>>;
 
 /// Every source.
-pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read, notify::read];
+pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read, notify::read, stdout::read];
 
 /// What sources want to know of the service that they belong to.
 #[derive(Debug, Clone, Copy)]

@@ -345,6 +345,7 @@ impl Post {
             }
             None => lost.noise += 1,
         }
+        self.ear.lose_datagrams(1);
         let now = self.ear.clock().mono();
         if lost.said.is_none_or(|said| now.since(said) >= SAY_EVERY) {
             info!(self.ear.log(), "notify datagrams dropped";

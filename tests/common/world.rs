@@ -64,6 +64,8 @@ pub struct Service {
     pub next_start_in: Option<f64>,
     pub message: Option<String>,
     pub cycle: Option<i64>,
+    pub notify_dropped: u64,
+    pub lines_dropped: u64,
 }
 
 /// A recorded event as the API shows it.

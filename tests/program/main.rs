@@ -30,5 +30,6 @@ mod progress;
 mod registration;
 mod restarts;
 mod starts;
+mod stdout;
 mod stopping;
 mod tables;

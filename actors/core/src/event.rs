@@ -347,7 +347,8 @@ pub enum Event {
         interval: Duration,
     },
     /// It needs so long from now, by `max_busy` at most: its start is not overdue before
-    /// then, its silence no lateness.
+    /// then, its silence no lateness, its stop not over. A stop is extended by `max_busy` in
+    /// all, however often it asks.
     Extend {
         /// Whose life.
         generation: Generation,
@@ -389,6 +390,13 @@ pub enum Action {
     Stop {
         /// Whose life.
         generation: Generation,
+    },
+    /// The stop of that life, which is under way, may last so long from now.
+    Extend {
+        /// Whose life.
+        generation: Generation,
+        /// How long.
+        by: Duration,
     },
     /// Send the configured nudge.
     Nudge,

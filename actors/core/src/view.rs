@@ -107,6 +107,10 @@ pub struct View {
     pub metrics: BTreeMap<String, MetricView>,
     /// Whom it waits for to be started: what it needs, in the end, and what rests.
     pub waiting_for: Vec<ServiceName>,
+    /// Datagrams to its notify socket that were left out, since this supervisor began.
+    pub notify_dropped: u64,
+    /// Lines of its output that were left out, since this supervisor began; its log has them.
+    pub lines_dropped: u64,
     /// What keeps a stop from ending, as `pid (name)`.
     pub blocked_by: Option<String>,
     /// Labels of the owner's.

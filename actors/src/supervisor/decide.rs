@@ -144,6 +144,7 @@ impl Supervisor {
             }
             Action::Start { generation } => Poke::Start(generation),
             Action::Stop { generation } => Poke::Stop(generation),
+            Action::Extend { generation, by } => Poke::Extend(generation, by),
             Action::Nudge => Poke::Nudge,
             Action::RestartCommand => Poke::RestartCommand,
             Action::AskRestart => {
@@ -358,6 +359,8 @@ impl Entry {
             .service
             .view(&spec.name, now, &spec.tags, &spec.depends_on);
         view.restarts += u64::from(self.rebuilt);
+        view.notify_dropped = self.door.lost_datagrams.load(Ordering::Relaxed);
+        view.lines_dropped = self.door.lost_lines.load(Ordering::Relaxed);
         view
     }
 }

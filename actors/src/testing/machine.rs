@@ -14,6 +14,7 @@ use supervisor_core::event::{Exit, Generation, StartFailure};
 use supervisor_core::time::Mono;
 
 use crate::handle::Directory;
+use crate::ports::output::{Hearing, More, Output};
 use crate::ports::{
     Adoption, Clock, Errands, Launch, Process, ProcessEvent, ProcessSink, Processes,
 };
@@ -101,6 +102,8 @@ struct Child {
     last: Cell<Mono>,
     ended: RefCell<Option<Exit>>,
     signals: RefCell<Vec<i32>>,
+    hearing: Cell<Option<Hearing>>,
+    extended: Cell<Duration>,
 }
 
 impl Machine {
@@ -216,6 +219,34 @@ impl Machine {
         self.child(name)
             .map(|child| child.signals.borrow().clone())
             .unwrap_or_default()
+    }
+
+    /// The living child of a service prints lines. Whether anybody wants to hear of them.
+    pub fn print(&self, name: &str, lines: &[&str], more: More) -> Option<Hearing> {
+        let child = self.child(name)?;
+        let hearing = child.hearing.get()?;
+        let text = match hearing {
+            Hearing::Count => Vec::new(),
+            Hearing::Lines => lines
+                .iter()
+                .flat_map(|line| [line, "\n"])
+                .collect::<String>()
+                .into(),
+        };
+        child.say(ProcessEvent::Output(Output {
+            lines: u32::try_from(lines.len()).unwrap_or(u32::MAX),
+            lost: 0,
+            text,
+            more,
+        }));
+        Some(hearing)
+    }
+
+    /// By how much the stop of the living child of a service was extended last.
+    #[must_use]
+    pub fn extended(&self, name: &str) -> Duration {
+        self.child(name)
+            .map_or(Duration::ZERO, |child| child.extended.get())
     }
 
     /// Everything that runs stands still for so long, the supervisor included: the clock goes
@@ -358,6 +389,8 @@ impl Processes for Machine {
             last: Cell::new(self.0.clock.mono()),
             ended: RefCell::new(None),
             signals: RefCell::default(),
+            hearing: Cell::new(launch.hearing),
+            extended: Cell::default(),
         });
         self.note(&child, What::Launched);
         let started = Rc::clone(&child);
@@ -387,6 +420,7 @@ impl Processes for Machine {
         &'a self,
         name: &'a ServiceName,
         _process: &'a ProcessSpec,
+        hearing: Option<Hearing>,
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         Box::pin(async move {
@@ -395,6 +429,7 @@ impl Processes for Machine {
             let generation = child.generation;
             if child.alive.get() {
                 child.sink.replace(Some(sink));
+                child.hearing.set(hearing);
                 return Some(Adoption::Living {
                     generation,
                     pid: child.pid,
@@ -453,6 +488,10 @@ impl Process for FakeProcess {
         }
         self.child.signals.borrow_mut().push(signal);
         Ok(())
+    }
+
+    fn extend(&self, by: Duration) {
+        self.child.extended.set(by);
     }
 }
 

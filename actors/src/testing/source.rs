@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::source::{Ear, Life, Listening, Source};
+use supervisor_core::event::Note;
+
+use crate::ports::output::{Hearing, Output};
+use crate::source::{Ear, Heard, Life, Listening, Source};
 use crate::spec::ServiceSpec;
 
 /// A source for tests. Clones share what happened to it.
@@ -12,6 +15,7 @@ pub struct FakeSource(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     environment: Vec<(String, String)>,
+    hearing: Option<Hearing>,
     ear: Option<Ear>,
     lives: Vec<Life>,
     opened: u32,
@@ -27,6 +31,14 @@ impl FakeSource {
         source.inner().environment = pairs
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
+        source
+    }
+
+    /// One that wants the output of each process: a line is a pulse with that message.
+    #[must_use]
+    pub fn with_hearing(hearing: Hearing) -> Self {
+        let source = Self::default();
+        source.inner().hearing = Some(hearing);
         source
     }
 
@@ -81,6 +93,25 @@ struct AtWork(FakeSource);
 impl Listening for AtWork {
     fn environment(&self) -> Vec<(String, String)> {
         self.0.inner().environment.clone()
+    }
+
+    fn hearing(&self) -> Option<Hearing> {
+        self.0.inner().hearing
+    }
+
+    fn output(&mut self, output: &Output) -> Vec<Heard> {
+        if output.text.is_empty() {
+            let count = output.lines;
+            return vec![Heard::Pulse { count }];
+        }
+        let text = String::from_utf8_lossy(&output.text).into_owned();
+        let notes = text.lines().map(|line| {
+            Heard::Note(Note {
+                message: Some(line.to_owned()),
+                ..Note::default()
+            })
+        });
+        notes.collect()
     }
 
     fn life(&mut self, life: Life) {

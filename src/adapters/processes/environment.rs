@@ -10,6 +10,7 @@ use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::event::{StartFailure, StartFault};
 use supervisor_shim::protocol::{self, VERSION, key, kind};
 
+use super::output;
 use super::records::GenerationDir;
 use crate::adapters::child_env::{Identity, Variables};
 use crate::adapters::child_token::{ChildKey, child_token};
@@ -68,6 +69,11 @@ pub(super) fn start_frame(
     fields.number(key::STOP_SIGNAL, process.stop_signal);
     let timeout = u64::try_from(process.stop_timeout.as_millis()).unwrap_or(u64::MAX);
     fields.number(key::STOP_TIMEOUT_MS, timeout.min(i64::MAX as u64));
+    if let Some(hearing) = launch.hearing {
+        let (word, frames) = output::wish(hearing);
+        fields.text(key::LISTEN, word);
+        fields.number(key::FRAMES, frames);
+    }
 
     fields.path(key::CWD, &process.cwd);
     if let Some(uid) = account.uid {

@@ -2,15 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{Process, ProcessEvent, ProcessSink};
 use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::Timestamp;
@@ -20,6 +21,7 @@ use supervisor_shim::protocol::{self, Frame, Stage, key, kind};
 use super::adopt::{Found, inspect};
 use super::failure;
 use super::lost::{self, Orphans};
+use super::output::{self, Asked, Tailing};
 use super::proc_fs::{self, Identity};
 use super::records::GenerationDir;
 use super::vigil::{Silence, Vigil};
@@ -30,7 +32,10 @@ pub(super) struct Shared {
     stream: RefCell<Option<Rc<UnixStream>>>,
     /// What the socket did not take at once.
     outbox: RefCell<Vec<u8>>,
-    wake: Notify,
+    /// What is said of more output, and wakes the task for whatever is wanted.
+    asked: Arc<Asked>,
+    /// Until when its stop may last, where it was extended.
+    extended: Cell<Option<Instant>>,
     main_lives: Cell<bool>,
     stops: Cell<u32>,
     abandoned: Cell<bool>,
@@ -53,6 +58,12 @@ pub(super) struct Life {
     pub(super) over: bool,
     /// Sees its main process end although its shim may not say so.
     pub(super) vigil: Vigil,
+    /// What is wanted of its output.
+    pub(super) hearing: Option<Hearing>,
+    /// Where that goes in any case.
+    pub(super) log: PathBuf,
+    /// In place of a shim that is too old to tell.
+    pub(super) tailing: Option<Tailing>,
 }
 
 /// How long a shim that was asked to stop its service may be silent before it is continued:
@@ -91,7 +102,7 @@ impl Shared {
 
     /// Until something is wanted.
     pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+        self.asked.wake.notified().await;
     }
 
     /// Queues bytes, and sends at once what the socket takes.
@@ -99,7 +110,7 @@ impl Shared {
         self.outbox.borrow_mut().extend_from_slice(bytes);
         self.flush();
         if !self.outbox.borrow().is_empty() {
-            self.wake.notify_one();
+            self.asked.wake.notify_one();
         }
     }
 
@@ -125,6 +136,37 @@ impl Shared {
         self.command(kind::STOP, &[(key::NUMBER, number.as_bytes())]);
     }
 
+    /// What is left of an extension.
+    fn ask_extension(&self) {
+        let Some(until) = self.extended.get() else {
+            return;
+        };
+        let ms = until.saturating_duration_since(Instant::now()).as_millis();
+        let number = u64::try_from(ms).unwrap_or(u64::MAX).min(i64::MAX as u64);
+        let number = number.to_string();
+        self.command(kind::EXTEND, &[(key::NUMBER, number.as_bytes())]);
+    }
+
+    /// Wants its output, from a shim that runs.
+    pub(super) fn ask_output(&self, hearing: Hearing) {
+        let (word, frames) = output::wish(hearing);
+        let frames = frames.to_string();
+        let fields: [(&str, &[u8]); 2] = [
+            (key::LISTEN, word.as_bytes()),
+            (key::FRAMES, frames.as_bytes()),
+        ];
+        self.command(kind::LISTEN, &fields);
+    }
+
+    /// Asks for more, as far as what came has been dealt with.
+    fn ask_more(&self) {
+        let more = self.asked.take();
+        if more > 0 {
+            let frames = more.to_string();
+            self.command(kind::MORE, &[(key::FRAMES, frames.as_bytes())]);
+        }
+    }
+
     fn command(&self, kind: &str, fields: &[(&str, &[u8])]) {
         let mut frame = Vec::new();
         protocol::encode(kind, fields, &mut |piece| frame.extend_from_slice(piece));
@@ -136,7 +178,7 @@ impl Process for ShimProcess {
     fn stop(&self) {
         self.0.stops.set(self.0.stops.get() + 1);
         self.0.ask_stop();
-        self.0.wake.notify_one();
+        self.0.asked.wake.notify_one();
     }
 
     fn signal(&self, signal: i32) -> Result<(), String> {
@@ -150,12 +192,19 @@ impl Process for ShimProcess {
         );
         Ok(())
     }
+
+    fn extend(&self, by: Duration) {
+        let until = Instant::now() + by;
+        let until = self.0.extended.get().map_or(until, |old| old.max(until));
+        self.0.extended.set(Some(until));
+        self.0.ask_extension();
+    }
 }
 
 impl Drop for ShimProcess {
     fn drop(&mut self) {
         self.0.abandoned.set(true);
-        self.0.wake.notify_one();
+        self.0.asked.wake.notify_one();
     }
 }
 
@@ -190,6 +239,7 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
                     life.hear(frame, &shared);
                 }
                 repeat_stops(&shared);
+                life.listen(Frame::parse(&hello), &shared);
             }
             Found::Ended(exit) => {
                 life.ended(exit, &shared);
@@ -214,6 +264,7 @@ fn repeat_stops(shared: &Shared) {
     *shared.outbox.borrow_mut() = Vec::new();
     if shared.stops.get() > 0 {
         shared.ask_stop();
+        shared.ask_extension();
     }
 }
 
@@ -244,7 +295,8 @@ async fn converse(
             continued = false;
         }
         let silent_at = if continued {
-            heard.1 + life.process.stop_timeout + SILENCE
+            let told = heard.1 + life.process.stop_timeout;
+            shared.extended.get().map_or(told, |until| told.max(until)) + SILENCE
         } else {
             heard.1 + SUSPICIOUS
         };
@@ -274,6 +326,7 @@ async fn converse(
                 Silence::Hung => life.signal_shim(libc::SIGKILL),
             },
         }
+        shared.ask_more();
         shared.flush();
         if read_available(stream, buffer).is_err() {
             // What came before the end still counts.
@@ -360,6 +413,10 @@ impl Life {
                 let list = String::from_utf8_lossy(list).into_owned();
                 (self.sink)(ProcessEvent::Blocked(list));
             }
+            kind::OUTPUT => {
+                let output = output::output_of(frame, &shared.asked);
+                (self.sink)(ProcessEvent::Output(output));
+            }
             kind::HELLO => {
                 if frame.get(key::STATE) != Some(b"starting") {
                     self.is_started(shared);
@@ -370,6 +427,20 @@ impl Life {
             }
             // A newer shim may say more than we know.
             _ => {}
+        }
+    }
+
+    /// Sees to it that its output is heard, where it is wanted: by the shim that says that
+    /// `hello`, or in its stead.
+    pub(super) fn listen(&mut self, hello: Option<Frame<'_>>, shared: &Shared) {
+        let Some(hearing) = self.hearing else {
+            return;
+        };
+        if output::is_told(hello) {
+            shared.ask_output(hearing);
+        } else if self.tailing.is_none() {
+            let sink = Rc::clone(&self.sink);
+            self.tailing = Some(Tailing::begin(self.log.clone(), hearing, sink));
         }
     }
 

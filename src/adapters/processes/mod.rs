@@ -19,6 +19,7 @@ mod failure;
 mod image;
 mod link;
 mod lost;
+mod output;
 mod proc_fs;
 mod records;
 mod spare;
@@ -37,6 +38,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::net::UnixStream;
 
+use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink, Processes};
 use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::ServiceName;
@@ -157,6 +159,11 @@ impl ShimProcesses {
         Ok((sent, cgroup))
     }
 
+    /// Where what a service prints ends up.
+    fn log_of(&self, name: &ServiceName) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
     fn orphans(&self, name: &ServiceName) -> Orphans {
         Orphans {
             main: None,
@@ -172,6 +179,7 @@ impl ShimProcesses {
         name: &ServiceName,
         dir: GenerationDir,
         process: &ProcessSpec,
+        hearing: Option<Hearing>,
         sink: ProcessSink,
     ) -> Option<Adoption> {
         let generation = dir.generation;
@@ -184,6 +192,9 @@ impl ShimProcesses {
             exit: None,
             over: false,
             vigil: Vigil::default(),
+            hearing,
+            log: self.log_of(name),
+            tailing: None,
             dir,
         };
         match inspect(&life.dir, &self.boot_id).await {
@@ -239,6 +250,7 @@ impl ShimProcesses {
         life.exit = frame.and_then(link::exit_of);
         let exit = life.exit.clone();
         let (process, shared) = Shared::new(exit.is_none());
+        life.listen(frame, &shared);
         actix_rt::spawn(link::tend(shared, life, stream, rest));
         match exit {
             Some(exit) => Adoption::Remains {
@@ -276,6 +288,9 @@ impl Processes for ShimProcesses {
                 shared.send(&sent.rest);
                 let life = Life {
                     sink,
+                    hearing: launch.hearing,
+                    log: self.log_of(&launch.name),
+                    tailing: None,
                     process: launch.process,
                     dir,
                     orphans,
@@ -299,12 +314,13 @@ impl Processes for ShimProcesses {
         &'a self,
         name: &'a ServiceName,
         process: &'a ProcessSpec,
+        hearing: Option<Hearing>,
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         async move {
             for dir in GenerationDir::all(&self.shims, name) {
                 let found = self
-                    .take_over(name, dir.clone(), process, Rc::clone(&sink))
+                    .take_over(name, dir.clone(), process, hearing, Rc::clone(&sink))
                     .await;
                 if found.is_some() {
                     dir.remove_older();

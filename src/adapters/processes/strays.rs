@@ -35,7 +35,7 @@ impl ShimProcesses {
     async fn end_stray(&self, name: &ServiceName) -> bool {
         let (sender, mut events) = unbounded_channel();
         let sink: ProcessSink = Rc::new(move |event| drop(sender.send(event)));
-        let found = self.adopt(name, &unknown(), sink).await;
+        let found = self.adopt(name, &unknown(), None, sink).await;
         let process: Option<Box<dyn Process>> = match found {
             Some(
                 Adoption::Living { process, .. }
@@ -55,7 +55,8 @@ impl ShimProcesses {
                     ProcessEvent::Started { .. }
                     | ProcessEvent::Exited { left: true, .. }
                     | ProcessEvent::Blocked(_)
-                    | ProcessEvent::ShimLost => {}
+                    | ProcessEvent::ShimLost
+                    | ProcessEvent::Output(_) => {}
                 }
             }
         }

@@ -5,6 +5,7 @@ mod adoption;
 mod faults;
 mod identity;
 mod numbers;
+mod output;
 mod stopping;
 
 use std::cell::Cell;
@@ -257,6 +258,7 @@ fn launch(processes: &ShimProcesses, name: &str, generation: u32, process: Proce
         generation: Generation(generation),
         process: Arc::new(process),
         environment: Vec::new(),
+        hearing: None,
     };
     Run {
         process: processes.launch(launch, sink),
@@ -271,7 +273,7 @@ async fn adopt(
 ) -> (Option<Adoption>, UnboundedReceiver<ProcessEvent>) {
     let (sink, events) = sink();
     let name = service(name);
-    let adoption = processes.adopt(&name, process, sink);
+    let adoption = processes.adopt(&name, process, None, sink);
     (
         tokio::time::timeout(PATIENCE, adoption)
             .await

@@ -32,3 +32,71 @@ fn f82_a_progress_timeout_that_could_only_be_missed_is_a_mistake() {
     let text = "[services.a]\nprogress_timeout = 0";
     assert_eq!(mistakes(text).len(), 1);
 }
+
+#[test]
+fn what_a_service_prints_may_be_its_pulses() {
+    let of = |keys: &str| service(&format!("[services.a]\ncommand = 'x'\n{keys}"));
+    let kinds = |spec: &ServiceSpec| -> Vec<_> {
+        spec.sources.iter().map(|source| source.kind()).collect()
+    };
+    for keys in [
+        "stdout_pulse = true",
+        r"stdout_pulse = '^at (?P<progress>\d+)'",
+    ] {
+        let spec = of(keys);
+        assert_eq!(kinds(&spec), ["notify", "stdout"]);
+        // It promises pulses: no longer does it pulse by living.
+        assert_eq!(spec.policy.watch, Watch::Pulsing);
+        assert_eq!(spec, of(keys));
+    }
+    assert_ne!(of("stdout_pulse = 'a'"), of("stdout_pulse = 'b'"));
+    let spec = of("stdout_pulse = false");
+    assert_eq!(kinds(&spec), ["notify"]);
+    assert_eq!(spec.policy.watch, Watch::Alive);
+}
+
+#[test]
+fn f82_a_bad_regex_is_shown_with_a_caret_at_its_place() {
+    let text = r"[services.a]
+command = 'x'
+stdout_pulse = '^row (?P<rows>\d+'
+";
+    assert_eq!(
+        read(text).unwrap_err().render(false, 80),
+        r"  error: `services.a.stdout_pulse` is no regex
+   ,-[/etc/x/supervisor.toml:3:22]
+ 3 | stdout_pulse = '^row (?P<rows>\d+'
+   :                      ^
+   :                      `-- unclosed group
+   `----
+  help: Rust's regex syntax, in single quotes: '^at (?P<progress>\d+)'
+
+1 mistake in /etc/x/supervisor.toml
+"
+    );
+    for (keys, said) in [
+        (
+            "command = 'x'\nstdout_pulse = '(?P<Rows>x)'",
+            "3:21 `services.a.stdout_pulse` names a group that is no metric's name",
+        ),
+        (
+            "command = 'x'\nstdout_pulse = 1",
+            "3:16 `services.a.stdout_pulse` must be true, false or a regex",
+        ),
+        (
+            "command = 'x'\nstdout_pulse = ''",
+            "3:16 `services.a.stdout_pulse` is empty",
+        ),
+        (
+            "interval = 1\nstdout_pulse = true",
+            "3:1 `stdout_pulse` without `command` in [services.a]",
+        ),
+        // Escapes hide the place: then it is the whole.
+        (
+            "command = 'x'\nstdout_pulse = \"\\\\d(\"",
+            "3:16 `services.a.stdout_pulse` is no regex",
+        ),
+    ] {
+        assert_eq!(mistakes(&format!("[services.a]\n{keys}")), [said]);
+    }
+}

@@ -611,11 +611,14 @@ impl Shim<'_> {
     /// the pipe, as much as one read gives. Returns how much that is; the log has it to come.
     #[inline(never)]
     fn last_words(&mut self) -> usize {
-        if self.output == NONE || !self.lines.is_wanted() {
+        if !self.lines.is_wanted() {
             return 0;
         }
-        let count = sys::read(self.output, self.buffer).unwrap_or(0);
-        self.lines.take(&self.buffer[..count]);
+        let mut count = 0;
+        if self.output != NONE {
+            count = sys::read(self.output, self.buffer).unwrap_or(0);
+            self.lines.take(&self.buffer[..count]);
+        }
         if self.lines.tell_last(self.supervisor).is_err() {
             self.let_go();
         }

@@ -93,6 +93,8 @@ pub(super) struct Said {
     pub(super) reloading: bool,
     /// When it asked its start to be over.
     pub(super) extended: Time,
+    /// Beyond which its stop is extended no more, once it has asked for that.
+    pub(super) stop_by: Option<Time>,
 }
 
 /// A value, or the default of one that a newer version wrote and we do not know.

@@ -382,7 +382,7 @@ impl Service {
                 generation,
                 interval,
             } => self.promised(generation, interval),
-            Event::Extend { generation, by } => self.extend(generation, by, now),
+            Event::Extend { generation, by } => self.extend(generation, by, now, out),
             Event::Stuck { generation, why } => self.hangs(generation, &why, out),
             Event::NudgeDone { failed } => self.nudge_done(failed, now, out),
             Event::RestartCommandDone { failed } => self.command_done(failed, now, out),

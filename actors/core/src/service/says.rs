@@ -36,6 +36,7 @@ impl Service {
             said.interval = None;
             said.reloading = false;
             said.extended = Time(0);
+            said.stop_by = None;
         }
         self.keep_promise();
     }
@@ -94,15 +95,53 @@ impl Service {
     }
 
     /// [`Event::Extend`](crate::Event::Extend).
-    pub(super) fn extend(&mut self, generation: Generation, by: Duration, now: &Now) {
+    pub(super) fn extend(
+        &mut self,
+        generation: Generation,
+        by: Duration,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
         if !self.is_present(generation) {
             return;
         }
         let by = by.min(self.policy.max_busy);
-        let until = now.at.time + by;
-        let said = self.said();
-        said.extended = said.extended.max(until);
-        self.silent_for(by, now);
+        match self.memory.state {
+            State::Stopping { .. } => self.extend_stop(generation, by, now, out),
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::External { .. }
+            | State::Resumed { .. } => {
+                let until = now.at.time + by;
+                let said = self.said();
+                said.extended = said.extended.max(until);
+                self.silent_for(by, now);
+            }
+        }
+    }
+
+    /// Its stop may last longer, but a service that asks for more again and again is killed
+    /// in the end.
+    fn extend_stop(
+        &mut self,
+        generation: Generation,
+        by: Duration,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
+        let first = now.at.time + self.policy.max_busy;
+        let last = *self.said().stop_by.get_or_insert(first);
+        let by = by.min(last.since(now.at.time));
+        if by > Duration::ZERO {
+            out.push(Action::Extend { generation, by });
+        }
     }
 
     /// [`Event::Stuck`](crate::Event::Stuck): poked at once.

@@ -91,6 +91,9 @@ impl Service {
             }),
             // Known to whoever knows all services.
             waiting_for: Vec::new(),
+            // What its sources count is added by who holds them.
+            notify_dropped: 0,
+            lines_dropped: 0,
             blocked_by: match &memory.state {
                 State::Stopping { blocked, .. } => blocked.as_deref().map(str::to_owned),
                 State::New

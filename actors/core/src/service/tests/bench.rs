@@ -105,6 +105,7 @@ impl Bench {
                 Action::Tell(change) => self.told.push(change),
                 Action::Start { .. }
                 | Action::Stop { .. }
+                | Action::Extend { .. }
                 | Action::Nudge
                 | Action::RestartCommand
                 | Action::AskRestart => done.push(action),

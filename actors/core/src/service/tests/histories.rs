@@ -32,6 +32,8 @@ enum Deed {
     Count(i64, Option<u16>),
     /// It pulses on time for so many intervals and names that number each time.
     CountOn(i64, u8),
+    /// It asks for so many seconds more.
+    Extend(u16),
     Error(bool),
     ProbeFails(bool),
     ProbePasses,
@@ -99,6 +101,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (0_i64..3, prop::option::weighted(0.2, 0_u16..3_000))
             .prop_map(|(number, busy)| Deed::Count(number, busy)),
         3 => (0_i64..3, 1_u8..12).prop_map(|(number, times)| Deed::CountOn(number, times)),
+        2 => (0_u16..3_000).prop_map(Deed::Extend),
         3 => prop::bool::weighted(0.2).prop_map(Deed::Error),
         3 => any::<bool>().prop_map(Deed::ProbeFails),
         2 => Just(Deed::ProbePasses),
@@ -238,6 +241,17 @@ impl World {
                     self.pass(Duration::from_secs(10))?;
                     self.deed(Deed::Count(number, None))?;
                 }
+            }
+            Deed::Extend(seconds) => {
+                let by = Duration::from_secs(seconds.into());
+                if self.lives() && !self.stopped {
+                    if self.pokes > 0 {
+                        // Whether that ends what it was poked for is another story.
+                        return Ok(());
+                    }
+                    self.asks_for(by);
+                }
+                self.on(Event::Extend { generation, by })?;
             }
             Deed::Error(critical) => {
                 if self.lives() {

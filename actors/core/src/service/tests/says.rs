@@ -255,3 +255,43 @@ fn figures_that_nobody_should_have_let_through_are_left_out() {
     let names: Vec<_> = view.metrics.keys().collect();
     assert_eq!(names, ["c"]);
 }
+
+#[test]
+fn a_stop_that_asks_for_time_has_it_up_to_the_limit() {
+    let mut bench = Bench::up(Policy {
+        max_busy: secs(100),
+        ..policy()
+    });
+    let generation = bench.generation();
+    let asks = |bench: &mut Bench, seconds| {
+        let by = secs(seconds);
+        bench.on(Event::Extend { generation, by })
+    };
+    let given = |seconds| {
+        let by = secs(seconds);
+        [Action::Extend { generation, by }]
+    };
+    assert_eq!(asks(&mut bench, 30), [], "it is not being stopped");
+    bench.stop();
+    bench.seconds(5);
+    assert_eq!(asks(&mut bench, 30), given(30));
+    bench.seconds(20);
+    assert_eq!(asks(&mut bench, 1_000), given(80), "100 s from the first");
+    bench.seconds(79);
+    assert_eq!(asks(&mut bench, 30), given(1));
+    bench.seconds(1);
+    assert_eq!(asks(&mut bench, 30), []);
+    assert_eq!(bench.state(), "stopping");
+    bench.killed(9);
+    assert_eq!(asks(&mut bench, 30), []);
+    bench.on(Event::Start);
+    bench.started();
+    bench.stop();
+    let generation = bench.generation();
+    let by = secs(30);
+    assert_eq!(
+        bench.on(Event::Extend { generation, by }),
+        [Action::Extend { generation, by }],
+        "the next life's is its own"
+    );
+}

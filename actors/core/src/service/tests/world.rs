@@ -165,13 +165,21 @@ impl World {
             self.moved = now;
             self.was_busy = Time(0);
         }
+        self.busy_until = Time(0);
+        if let Some(busy) = note.and_then(|note| note.busy_for) {
+            self.asks_for(busy);
+        }
+    }
+
+    /// It asks for silence.
+    pub(super) fn asks_for(&mut self, busy: Duration) {
         let max = self.policy().max_busy;
         let most = match self.policy().progress_timeout {
             Some(_) if self.cycle.is_some() => self.moved + max,
             Some(_) | None => Time::NEVER,
         };
-        let busy = note.and_then(|note| note.busy_for);
-        self.busy_until = busy.map_or(Time(0), |busy| (now + busy.min(max)).min(most));
+        let until = (self.now() + busy.min(max)).min(most);
+        self.busy_until = self.busy_until.max(until);
     }
 
     /// Gives the machine an event and carries out what it wants.
@@ -218,6 +226,14 @@ impl World {
                     self.process
                 );
                 self.process = Process::Ends(self.now() + self.delay);
+            }
+            Action::Extend { generation, by } => {
+                prop_assert_eq!(generation, self.generation);
+                prop_assert!(matches!(
+                    self.process,
+                    Process::Ends(_) | Process::Remains(_)
+                ));
+                prop_assert!(by <= self.policy().max_busy);
             }
             Action::Nudge => {
                 prop_assert!(self.asked_nudge || (self.policy().nudge && !self.nudged));

@@ -17,7 +17,7 @@ const PIECE_BYTES: u64 = 16 * 1024;
 
 /// A log that is being read.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     open: Option<Open>,
 }
@@ -31,7 +31,7 @@ struct Open {
 impl Tail {
     /// Opens a log and reads its last lines, from its predecessor too where it has fewer. A
     /// log that is not there yet has none.
-    pub(super) fn open(path: PathBuf, lines: usize) -> io::Result<(Self, Vec<u8>)> {
+    pub(crate) fn open(path: PathBuf, lines: usize) -> io::Result<(Self, Vec<u8>)> {
         let Some(file) = open(&path)? else {
             return Ok((Self { path, open: None }, Vec::new()));
         };
@@ -54,7 +54,7 @@ impl Tail {
     }
 
     /// The next piece; empty where nothing new is there.
-    pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn next(&mut self) -> io::Result<Vec<u8>> {
         let Some(open_file) = &mut self.open else {
             self.open = open(&self.path)?.map(|file| Open { file, at: 0 });
             return match &mut self.open {
