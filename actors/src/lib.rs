@@ -24,6 +24,7 @@ mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod universe;
+pub mod verify;
 mod world;
 
 pub use guardian::Subject;

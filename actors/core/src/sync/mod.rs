@@ -22,6 +22,7 @@ pub mod said;
 pub mod schema;
 pub mod table;
 pub mod verdict;
+pub mod verify;
 
 pub use batch::{Batch, Pace, Work};
 pub use debounce::Debounce;
