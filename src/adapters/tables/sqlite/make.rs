@@ -13,6 +13,9 @@ const IS_UNIQUE: &str = "
       AND (SELECT count(*) FROM pragma_index_info(list.name)) = 1
       AND (SELECT name FROM pragma_index_info(list.name)) = ?2";
 
+/// Names of columns.
+pub(super) struct Columns(Vec<String>);
+
 /// Gives a new database a number of its own, in the field that SQLite leaves to its users:
 /// who finds another one knows that everything was begun anew.
 pub(super) fn identify(connection: &Connection) -> Result<(), rusqlite::Error> {
@@ -47,25 +50,18 @@ impl Open {
 fn make(connection: &mut Connection, table: &Table) -> Result<(), Trouble> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (name, key) = (table.name(), table.key());
-    let columns: Vec<String> = table
+    let declared: Vec<String> = table
         .columns()
         .iter()
         .map(|column| format!("\"{}\" {}", column.name, type_of(column.field.kind())))
         .collect();
     transaction.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS \"{name}\" ({})",
-        columns.join(", ")
+        declared.join(", ")
     ))?;
-    let there: Vec<String> = transaction
-        .prepare("SELECT name FROM pragma_table_info(?1)")?
-        .query_map([name], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for (column, declared) in table.columns().iter().zip(&columns) {
-        // As SQLite compares names.
-        if !there
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(&column.name))
-        {
+    let there = columns(&transaction, name)?;
+    for (column, declared) in table.columns().iter().zip(&declared) {
+        if !there.contains(&column.name) {
             transaction.execute_batch(&format!("ALTER TABLE \"{name}\" ADD COLUMN {declared}"))?;
         }
     }
@@ -91,6 +87,20 @@ fn make(connection: &mut Connection, table: &Table) -> Result<(), Trouble> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// The columns that a table has; none where there is no such table.
+pub(super) fn columns(connection: &Connection, table: &str) -> Result<Columns, rusqlite::Error> {
+    let mut statement = connection.prepare_cached("SELECT name FROM pragma_table_info(?1)")?;
+    let names = statement.query_map([table], |row| row.get(0))?;
+    Ok(Columns(names.collect::<Result<_, _>>()?))
+}
+
+impl Columns {
+    /// Whether there is one of this name, as SQLite compares names.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|other| other.eq_ignore_ascii_case(name))
+    }
 }
 
 fn type_of(kind: Kind) -> &'static str {

@@ -178,9 +178,11 @@ impl Tables for SqliteTables {
         after: Option<&'a str>,
         limit: u32,
     ) -> Taken<'a, Vec<Held>> {
+        let (name, table) = (table.name().to_owned(), table.clone());
         let after = after.map(str::to_owned);
-        self.job(table, move |connection, table| {
-            work::keys(connection, table, after.as_deref(), limit)
+        // A look: a table that is not there, or lacks a column, stays as it is.
+        self.with(name, move |open| {
+            work::keys(&open.connection, &table, after.as_deref(), limit)
         })
     }
 }

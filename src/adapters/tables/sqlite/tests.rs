@@ -375,3 +375,20 @@ async fn what_was_begun_anew_is_another_database() {
     }
     assert_ne!(home.tables.identity().await, Ok(first));
 }
+
+#[actix_rt::test]
+async fn a_look_makes_no_table_and_adds_no_column() {
+    let home = Home::new();
+    home.execute(
+        "create table docs (file_path text, note text); insert into docs values ('a', 'n')",
+    );
+    let page = home.tables.keys(&docs(), None, 10).await.unwrap();
+    assert_eq!((keys(&page), page[0].hash), (vec!["a"], None));
+    let other = Table::new("other", "file_path", docs().columns().to_vec()).unwrap();
+    assert_eq!(home.tables.keys(&other, None, 10).await, Ok(Vec::new()));
+    assert_eq!(home.sql("select count(*) from sqlite_master"), "1");
+    assert_eq!(
+        home.sql("select count(*) from pragma_table_info('docs')"),
+        "2"
+    );
+}

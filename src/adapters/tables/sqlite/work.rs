@@ -8,7 +8,7 @@ use supervisor_actors::ports::tables::Held;
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{ContentHash, Table};
 
-use super::Trouble;
+use super::{Trouble, make};
 
 /// Inserts rows, or puts their values in place of what stands under their keys.
 pub(super) fn upsert(
@@ -126,11 +126,17 @@ pub(super) fn keys(
     limit: u32,
 ) -> Result<Vec<Held>, Trouble> {
     let (name, key) = (table.name(), table.key());
+    let there = make::columns(connection, name)?;
+    if !there.contains(key) {
+        return Ok(Vec::new());
+    }
     let hash = table
         .hash_column()
+        .filter(|column| there.contains(column))
         .map_or_else(|| "NULL".to_owned(), |column| format!("\"{column}\""));
     let living = table
         .tombstone_column()
+        .filter(|column| there.contains(column))
         .map_or_else(String::new, |column| format!("AND \"{column}\" IS NULL"));
     // A key is never null with us; somebody else's rows may be anything.
     let sql = format!(
