@@ -80,6 +80,8 @@ struct HeartbeatFile {
 /// At work for one service.
 struct Listener {
     ear: Ear,
+    /// The file, where clients know how to write it.
+    told: Option<PathBuf>,
     phase: Rc<RefCell<Phase>>,
     waker: Arc<Notify>,
     task: actix_rt::task::JoinHandle<()>,
@@ -213,6 +215,10 @@ impl Source for HeartbeatFile {
         });
         Box::new(Listener {
             ear,
+            told: match self.kind {
+                Kind::Deacon | Kind::Mtime => Some(self.path.clone()),
+                Kind::Session => None,
+            },
             phase,
             waker,
             task,
@@ -223,6 +229,13 @@ impl Source for HeartbeatFile {
 // === impl Listener ===
 
 impl Listening for Listener {
+    fn environment(&self) -> Vec<(String, String)> {
+        let path = self.told.as_ref().and_then(|path| path.to_str());
+        path.map(|path| ("SUPERVISOR_HEARTBEAT_FILE".to_owned(), path.to_owned()))
+            .into_iter()
+            .collect()
+    }
+
     fn life(&mut self, life: Life) {
         let now = self.ear.clock().wall();
         let on = |generation, sight| Phase::On {

@@ -17,6 +17,7 @@ mod alerts;
 mod api;
 mod catalogue;
 mod cli;
+mod client;
 mod clock;
 mod configuration;
 mod disk;
