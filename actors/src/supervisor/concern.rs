@@ -121,7 +121,7 @@ impl Supervisor {
             restarted,
             forgotten,
             own,
-            watched: self.entries.len() - self.internal.len(),
+            watched: self.entries.count() - self.internal.len(),
         };
         // Bounded: by what services live through.
         self.guard.world().alerter.tell(news);

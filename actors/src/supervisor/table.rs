@@ -4,48 +4,63 @@ use std::ops::{Index, IndexMut};
 
 /// What is known of each service, at its number.
 #[derive(Debug)]
-pub(super) struct Table<T>(Vec<Option<T>>);
+pub(super) struct Table<T> {
+    places: Vec<Option<T>>,
+    /// How many are not gaps.
+    count: usize,
+}
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self {
+            places: Vec::new(),
+            count: 0,
+        }
     }
 }
 
 impl<T> Table<T> {
     pub(super) fn reserve(&mut self, count: usize) {
-        self.0.reserve_exact(count);
+        self.places.reserve_exact(count);
     }
 
     pub(super) fn put(&mut self, number: u32, one: T) {
         let place = number as usize;
-        if place >= self.0.len() {
-            self.0.resize_with(place + 1, || None);
+        if place >= self.places.len() {
+            self.places.resize_with(place + 1, || None);
         }
-        self.0[place] = Some(one);
+        let before = self.places[place].replace(one);
+        self.count += usize::from(before.is_none());
     }
 
     pub(super) fn take(&mut self, number: u32) -> Option<T> {
-        self.0.get_mut(number as usize)?.take()
+        let taken = self.places.get_mut(number as usize)?.take();
+        self.count -= usize::from(taken.is_some());
+        taken
     }
 
     /// One more than the highest number.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     pub(super) fn get(&self, place: usize) -> Option<&T> {
-        self.0.get(place)?.as_ref()
+        self.places.get(place)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.0.get_mut(place)?.as_mut()
+        self.places.get_mut(place)?.as_mut()
     }
 
     /// All with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..)
-            .zip(&self.0)
+            .zip(&self.places)
             .filter_map(|(number, one)| Some((number, one.as_ref()?)))
     }
 }

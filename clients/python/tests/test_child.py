@@ -46,11 +46,10 @@ command = [{sys.executable!r}, {str(script)!r}]
 def test_it_is_healthy_while_it_pulses_and_poked_when_it_does_not(world: World, way: str) -> None:
     script = world.script(SERVICE.format(before=WAYS[way]))
     file = 'heartbeat_file = "beats/heartbeat.json"' if "file" in way else ""
-    world.start(worker(script, f'interval = "500ms"\n{file}'))
+    world.start(worker(script, f'interval = "1s"\ndegraded_after = 2\ncritical_after = 3\n{file}'))
     world.wait_healthy("worker")
     world.wait_for("worker", "goes on pulsing", lambda it: it["total_pulses"] > 5)
-    first = world.service("worker")
-    assert (first["generation"], first["status"]) == (1, "healthy")
+    assert world.service("worker")["generation"] == 1
     assert (world.dir / "beats/heartbeat.json").exists() == ("file" in way)
     (world.dir / "silent").touch()
     world.wait_for("worker", "is restarted", lambda it: it["generation"] > 1)
@@ -98,14 +97,14 @@ def test_one_that_has_stopped_is_not_late(world: World) -> None:
     script = world.script("""
 import time
 from supervisor_client import Heartbeat
-with Heartbeat(interval=0.2):
+with Heartbeat(interval=1):
     pass
 time.sleep(1000)
 """)
-    world.start(worker(script, 'interval = "200ms"\ncritical_after = "1s"'))
+    world.start(worker(script, 'interval = "1s"\ndegraded_after = 2\ncritical_after = 3'))
     found = world.wait_for("worker", "has stopped", lambda it: it["message"] == "stopped")
     generation = found["generation"]
-    wait_until("it would be late by far", lambda: world.service("worker")["age"] > 2)
+    wait_until("it would be late by far", lambda: world.service("worker")["age"] > 4)
     found = world.service("worker")
     assert (found["status"], found["generation"]) == ("healthy", generation)
 
@@ -122,7 +121,7 @@ heartbeat.start()
 open("started", "w").close()
 time.sleep(1000)
 """)
-    world.start(worker(script, 'interval = "500ms"'))
+    world.start(worker(script, 'interval = "1s"\ndegraded_after = 2\ncritical_after = 3'))
     wait_until("it has started", (world.dir / "started").exists)
     # Were the last farewell taken for the last word, it would never be late.
     world.wait_for("worker", "is restarted", lambda it: it["generation"] > 1)
@@ -150,7 +149,7 @@ def test_it_goes_on_while_the_supervisor_is_away_and_tells_its_errors_later(worl
     script = world.script("""
 import os, time
 from supervisor_client import Heartbeat
-heartbeat = Heartbeat(interval=1)
+heartbeat = Heartbeat(interval=10)
 heartbeat.start()
 while True:
     heartbeat.pulse()
@@ -160,7 +159,7 @@ while True:
         open("said", "w").close()
     time.sleep(0.05)
 """)
-    world.start(worker(script, 'interval = "1s"'))
+    world.start(worker(script, 'interval = "10s"'))
     world.wait_healthy("worker")
     pid = world.service("worker")["pid"]
     world.end(signal.SIGKILL)
