@@ -15,12 +15,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use libc::{CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 use slog::{Drain, Logger, Never, OwnedKVList, Record};
 
+use supervisor_actors::Universe;
 use supervisor_actors::handle::ServiceHandle;
 use supervisor_actors::messages::{Pulse, ServiceId};
-use supervisor_actors::testing::policy;
+use supervisor_actors::testing::{policy, tell};
+use supervisor_core::beats::{Beat, Beats};
 use supervisor_core::event::{Event, Generation, Moment};
 use supervisor_core::policy::Watch;
 use supervisor_core::service::{Now, Service};
@@ -45,7 +49,7 @@ fn main() {
     let only = args.iter().skip(1).find(|a| !a.starts_with("--")).cloned();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("pulse") {
-        pulse();
+        pulse(args.get(2).map(String::as_str));
     }
     if wanted("ageing") {
         println!("\nThe next two: with pages of 4 kB, and with huge pages for the heap.");
@@ -97,7 +101,7 @@ struct Relay {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Beat;
+struct Tick;
 
 #[derive(Message)]
 #[rtype(result = "u64")]
@@ -128,10 +132,10 @@ impl Handler<Heard> for Sink {
     }
 }
 
-impl Handler<Beat> for Relay {
+impl Handler<Tick> for Relay {
     type Result = ();
 
-    fn handle(&mut self, _: Beat, _: &mut Self::Context) {
+    fn handle(&mut self, _: Tick, _: &mut Self::Context) {
         self.to.do_send(a_pulse(self.id));
     }
 }
@@ -146,16 +150,23 @@ fn a_pulse(id: u32) -> Pulse {
     }
 }
 
-/// From `ServiceHandle::pulse` to the table of the supervisor: the slot, the service's actor,
-/// the supervisor's mailbox, the machine. Nothing folds: a round waits for the one before.
-fn pulse() {
+/// One hop: as the actor of a service tells it, the supervisor's mailbox, the machine. Both
+/// hops: from `ServiceHandle::pulse`, the slot, the service's actor, and on. Nothing folds: a
+/// round waits for the one before.
+fn pulse(only: Option<&str>) {
     head(
         "In-process pulse: service actor → supervisor actor, ageing included",
         &["what", "million/s on one core (median of 7)"],
     );
-    let show = |what: &str, rate: f64| row(&[what, &format!("{rate:.2}")]);
-    show(
-        "store into a slot (yardstick)",
+    let show = |what: &str, rate: &mut dyn FnMut() -> f64| {
+        if only.is_none_or(|only| what.contains(only)) {
+            row(&[what, &format!("{:.2}", rate())]);
+        }
+    };
+    let run = |future: &mut dyn FnMut() -> LocalBoxFuture<'static, f64>| {
+        actix_rt::System::new().block_on(future())
+    };
+    show("store into a slot (yardstick)", &mut || {
         rates(|| {
             let mut slots = vec![0_u64; 1_000];
             for round in 0..20_000 {
@@ -165,21 +176,27 @@ fn pulse() {
                 black_box(&slots);
             }
             20_000_000
-        }),
-    );
-    actix_rt::System::new().block_on(async {
-        show("bare actix mailbox (yardstick)", bare_mailbox().await);
-        show(
-            "bare actors, two hops like ours (yardstick)",
-            two_hops().await,
-        );
+        })
+    });
+    show("bare actix mailbox, one hop (yardstick)", &mut || {
+        run(&mut || bare_mailbox().boxed_local())
     });
     for count in [1_000, 100_000] {
-        let rate = actix_rt::System::new().block_on(through_the_actors(count));
-        show(&format!("supervisor, {count} services"), rate);
+        let what = format!("supervisor, {count} services, one hop");
+        show(&what, &mut || run(&mut || one_hop(count).boxed_local()));
     }
-    let rate = actix_rt::System::new().block_on(folded());
-    show("supervisor, one service in a burst (folded)", rate);
+    show("bare actors, both hops (yardstick)", &mut || {
+        run(&mut || two_hops().boxed_local())
+    });
+    for count in [1_000, 100_000] {
+        let what = format!("supervisor, {count} services, both hops");
+        show(&what, &mut || {
+            run(&mut || through_the_actors(count).boxed_local())
+        });
+    }
+    show("supervisor, one service in a burst (folded)", &mut || {
+        run(&mut || folded().boxed_local())
+    });
 }
 
 /// Millions a second of CPU time; the body says how many it did.
@@ -239,7 +256,7 @@ async fn two_hops() -> f64 {
     rates_of(async || {
         for _ in 0..300 {
             for relay in &relays {
-                relay.do_send(Beat);
+                relay.do_send(Tick);
             }
             sent += 1_000;
             while sink.send(Heard).await.expect("an answer") < sent {
@@ -251,17 +268,50 @@ async fn two_hops() -> f64 {
     .await
 }
 
-async fn through_the_actors(count: usize) -> f64 {
+/// All watched services after their first pulse, which is an event; from now on they are well.
+async fn well(count: usize) -> (Universe, Vec<ServiceHandle>) {
     let (universe, handles) = start(watched(count, Duration::from_secs(10)), silent()).await;
-    // The first pulse of each is an event; afterwards they are well.
     for handle in &handles {
         handle.pulse(Mono(mono())).expect("a pulse is taken");
     }
-    let mut sent = 1;
-    let last = handles[count - 1].name().clone();
-    arrived(&universe, &last, sent).await;
+    arrived(&universe, handles[count - 1].name(), 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
+    (universe, handles)
+}
+
+async fn one_hop(count: usize) -> f64 {
+    let (universe, handles) = well(count).await;
+    let last = handles[count - 1].name().clone();
+    let rounds = (1_000_000 / count).max(3);
+    let mut sent = 1;
+    rates_of(async || {
+        for _ in 0..rounds {
+            let at = Mono(mono());
+            for id in 0..count {
+                let id = u32::try_from(id).expect("a small number");
+                let pulse = Pulse {
+                    first: at,
+                    last: at,
+                    ..a_pulse(id)
+                };
+                assert!(tell(&universe.supervisor, pulse), "it listens");
+                if id % 1_000 == 999 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            sent += 1;
+            arrived(&universe, &last, sent).await;
+        }
+        (rounds * count) as u64
+    })
+    .await
+}
+
+async fn through_the_actors(count: usize) -> f64 {
+    let (universe, handles) = well(count).await;
+    let last = handles[count - 1].name().clone();
     let rounds = (300_000 / count).max(3);
+    let mut sent = 1;
     rates_of(async || {
         for _ in 0..rounds {
             let at = Mono(mono());
@@ -277,7 +327,7 @@ async fn through_the_actors(count: usize) -> f64 {
 }
 
 /// Waits until a service's pulses have all been counted.
-async fn arrived(universe: &supervisor_actors::Universe, name: &ServiceName, pulses: u64) {
+async fn arrived(universe: &Universe, name: &ServiceName, pulses: u64) {
     tokio::task::yield_now().await;
     loop {
         let view = universe.supervisor.service(name).await;
@@ -315,6 +365,7 @@ fn ageing() {
     let interval = Duration::from_secs(10);
     let policy = Arc::new(policy(Watch::External, interval));
     let mut wheel = Wheel::new(Time(0));
+    let mut beats = Beats::default();
     let mut services: Vec<Service> = (0..MILLION)
         .map(|_| Service::new(Arc::clone(&policy), None, &at(0)))
         .collect();
@@ -329,9 +380,10 @@ fn ageing() {
         ] {
             drop(black_box(service.on(event, &at(1))));
         }
+        beats.promise(id, service.promise());
         wheel.arm(id, service.deadline(Time(0)));
     }
-    let (mut pulses, mut turns) = (Vec::new(), Vec::new());
+    let (mut pulses, mut turns, mut catching_up) = (Vec::new(), Vec::new(), Vec::new());
     let (mut fired, mut rearmed) = (Vec::new(), 0);
     // The first lap of pulses touches the memory for the first time, and no deadline passes.
     for second in 0..20_u64 {
@@ -342,21 +394,32 @@ fn ageing() {
             let moment = at(now * 10_000_000).at;
             let from = usize::try_from(now % 1_000).expect("small") * 1_000;
             for &id in &order[from..from + 1_000] {
-                let taken = services[id as usize].pulse(Generation(1), 1, moment);
+                let beat = Beat {
+                    count: 1,
+                    first: moment.time,
+                    last: moment,
+                };
+                let taken = beats.pulse(id, Generation(1), beat);
                 assert!(taken, "a plain pulse is a store");
             }
             let between = clock(CLOCK_THREAD_CPUTIME_ID);
             wheel.expire(moment.time, &mut fired);
             for id in fired.drain(..) {
-                let deadline = services[id as usize].deadline(Time(0));
-                assert!(deadline > moment.time, "nobody is late");
-                wheel.arm(id, deadline);
+                let until = beats.well_until(id).expect("they are well");
+                assert!(until > moment.time, "nobody is late");
+                wheel.arm(id, until);
                 rearmed += 1;
             }
             pulsing += between - begin;
             turning += clock(CLOCK_THREAD_CPUTIME_ID) - between;
         }
+        let begin = clock(CLOCK_THREAD_CPUTIME_ID);
+        while let Some((id, beat)) = beats.take_any() {
+            services[id as usize].catch_up(beat);
+        }
         if second >= 10 {
+            let all = clock(CLOCK_THREAD_CPUTIME_ID) - begin;
+            catching_up.push(ratio(all, 1_000_000));
             pulses.push(ratio(pulsing, 100_000));
             turns.push(ratio(turning, 1_000_000));
         }
@@ -369,20 +432,23 @@ fn ageing() {
     let eight = plain_store(&order, |_| 0_u64, |slot, now| *slot = now);
     ns("a plain store, 8 bytes a service (yardstick)", eight);
     drop(services);
+    let line = plain_store(&order, |_| [0_u64; 8], |slot, now| slot[0] = now);
+    ns("a plain store, 64 bytes a service (yardstick)", line);
     let whole = plain_store(
         &order,
         |_| [0_u64; size_of::<Service>() / 8],
         |slot, now| slot[2] = now,
     );
-    ns(
-        "a plain store, as far apart as our machines (yardstick)",
-        whole,
-    );
+    ns("a plain store into the machines (yardstick)", whole);
     ns("tokio's DelayQueue, reset (yardstick)", delay_queue(&order));
-    ns("supervisor's machine and lazy wheel", median(&mut pulses));
+    ns("supervisor: a pulse", median(&mut pulses));
     row(&[
         "what expires: CPU of a second",
         &format!("{:.1} ms", median(&mut turns)),
+    ]);
+    row(&[
+        "what machines take over: CPU of a second",
+        &format!("{:.1} ms", median(&mut catching_up)),
     ]);
     row(&[
         "deadlines that fired and were re-armed",

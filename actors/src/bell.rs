@@ -5,31 +5,36 @@
 //! pulse only puts its door on a list, and the first on the list rings. The thread answers at
 //! once if it has had its rest; under a flood it comes once in [`REST`] and finds a batch.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use crate::door::Door;
+use crate::messages::ServiceId;
 
 /// How often the thread comes at most: also the longest that a pulse waits to be told.
 const REST: Duration = Duration::from_millis(1);
 
+/// How many services are woken before they get their turn, and the supervisor its. What one
+/// pulse touches is still near when the next actor on its way touches it.
+const SOME: usize = 256;
+
 /// The doors behind which pulses wait.
 #[derive(Default)]
 pub(crate) struct Bell {
-    doors: Mutex<Vec<Arc<Door>>>,
+    doors: Mutex<Vec<ServiceId>>,
     rung: Notify,
 }
 
 impl Bell {
     /// Says that pulses wait behind that door. From any thread; once for each drain of the
     /// door's slot, which bounds the list to one entry a service.
-    pub(crate) fn ring(&self, door: &Arc<Door>) {
+    pub(crate) fn ring(&self, door: ServiceId) {
         let first = {
-            let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-            doors.push(Arc::clone(door));
+            let mut doors = self.doors();
+            doors.push(door);
             doors.len() == 1
         };
         if first {
@@ -37,38 +42,40 @@ impl Bell {
         }
     }
 
-    /// Answers for as long as the actors' system runs.
-    pub(crate) async fn answer(self: Arc<Self>) {
+    /// Answers for as long as the actors' system runs: has each of those services looked after.
+    pub(crate) async fn answer(self: Arc<Self>, beat: impl Fn(ServiceId)) {
         let mut rested = Instant::now();
+        let mut batch = Vec::new();
         loop {
             self.rung.notified().await;
             if Instant::now() < rested {
                 sleep_until(rested).await;
             }
-            for door in self.take() {
-                door.beat();
+            std::mem::swap(&mut *self.doors(), &mut batch);
+            for (n, door) in batch.drain(..).enumerate() {
+                beat(door);
+                if n % SOME == SOME - 1 {
+                    yield_now().await;
+                }
             }
             rested = Instant::now() + REST;
         }
     }
 
-    fn take(&self) -> Vec<Arc<Door>> {
-        std::mem::take(&mut *self.doors.lock().unwrap_or_else(PoisonError::into_inner))
+    fn doors(&self) -> MutexGuard<'_, Vec<ServiceId>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use supervisor_core::ServiceName;
-    use supervisor_core::time::Mono;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::task::LocalSet;
     use tokio::time::sleep;
 
     use super::*;
-    use crate::messages::ServiceId;
-
-    fn waiting(bell: &Bell) -> usize {
-        bell.doors.lock().expect("a list").len()
-    }
 
     #[test]
     fn the_first_pulse_is_answered_at_once_and_a_flood_in_batches() {
@@ -77,34 +84,49 @@ mod tests {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        runtime.block_on(async {
+        LocalSet::new().block_on(&runtime, async {
             let bell = Arc::new(Bell::default());
-            let doors: Vec<_> = (0..3)
-                .map(|n| {
-                    let name = ServiceName::new(&format!("s{n}")).expect("a name");
-                    Arc::new(Door::new(
-                        name,
-                        ServiceId(n),
-                        Arc::default(),
-                        Arc::clone(&bell),
-                    ))
-                })
-                .collect();
-            tokio::spawn(Arc::clone(&bell).answer());
-            tokio::task::yield_now().await;
-            doors[0].pulse(Mono(1));
-            assert_eq!(waiting(&bell), 1);
-            tokio::task::yield_now().await;
-            assert_eq!(waiting(&bell), 0, "answered without any time passing");
-            for door in &doors[1..] {
-                door.pulse(Mono(2));
-                door.pulse(Mono(3));
+            let beaten: Rc<RefCell<Vec<ServiceId>>> = Rc::default();
+            let list = Rc::clone(&beaten);
+            let answer = Arc::clone(&bell).answer(move |door| list.borrow_mut().push(door));
+            tokio::task::spawn_local(answer);
+            yield_now().await;
+            bell.ring(ServiceId(0));
+            yield_now().await;
+            assert_eq!(beaten.take(), [ServiceId(0)], "without any time passing");
+            for n in 1..3 {
+                bell.ring(ServiceId(n));
             }
-            tokio::task::yield_now().await;
-            assert_eq!(waiting(&bell), 2, "each door once, and the thread rests");
+            yield_now().await;
+            assert_eq!(beaten.take(), [], "the thread rests");
             sleep(REST).await;
-            tokio::task::yield_now().await;
-            assert_eq!(waiting(&bell), 0);
+            yield_now().await;
+            assert_eq!(beaten.take(), [ServiceId(1), ServiceId(2)]);
+        });
+    }
+
+    #[test]
+    fn others_get_their_turn_between_two_parts_of_a_flood() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let count = u32::try_from(3 * SOME).expect("a small number");
+            let bell = Arc::new(Bell::default());
+            (0..count).for_each(|n| bell.ring(ServiceId(n)));
+            let beaten: Rc<RefCell<Vec<ServiceId>>> = Rc::default();
+            let list = Rc::clone(&beaten);
+            let answer = bell.answer(move |door| list.borrow_mut().push(door));
+            tokio::task::spawn_local(answer);
+            let mut parts = Vec::new();
+            while parts.iter().sum::<usize>() < 3 * SOME {
+                yield_now().await;
+                parts.push(beaten.take().len());
+            }
+            parts.retain(|beaten| *beaten > 0);
+            assert_eq!(parts, [SOME; 3]);
         });
     }
 }

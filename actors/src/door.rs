@@ -7,8 +7,8 @@ use supervisor_core::ServiceName;
 use supervisor_core::time::Mono;
 
 use crate::bell::Bell;
-use crate::link::{Address, Refused};
-use crate::messages::{Beat, ServiceId};
+use crate::link::Address;
+use crate::messages::ServiceId;
 use crate::service::Service;
 use crate::slot::{Folded, Slot};
 
@@ -71,21 +71,25 @@ impl Door {
     }
 
     /// Takes a plain pulse from any thread.
-    pub(crate) fn pulse(self: &Arc<Self>, at: Mono) {
+    pub(crate) fn pulse(&self, at: Mono) {
         if self.slot.push(at) {
-            self.bell.ring(self);
+            self.bell.ring(self.id);
         }
     }
 
     /// Takes several that were received at once.
-    pub(crate) fn pulses(self: &Arc<Self>, count: u32, at: Mono) {
-        let pulses = Folded {
+    pub(crate) fn pulses(&self, count: u32, at: Mono) {
+        self.put_back(Folded {
             count,
             first: at,
             last: at,
-        };
+        });
+    }
+
+    /// Takes pulses that could not be told.
+    pub(crate) fn put_back(&self, pulses: Folded) {
         if self.slot.add(pulses) {
-            self.bell.ring(self);
+            self.bell.ring(self.id);
         }
     }
 
@@ -99,6 +103,11 @@ impl Door {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Whether a sign of life is known to be on its way to the supervisor.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.slot.is_empty() || self.under_way.load(Ordering::Relaxed)
+    }
+
     /// Whether messages of this service wait, which a pulse in the slot would overtake.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -107,15 +116,6 @@ impl Door {
     /// How many messages more may wait.
     pub(crate) fn room(&self) -> u32 {
         MAX_WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed))
-    }
-
-    /// Says that pulses wait in the slot. A refusal needs no answer: if the mailbox is full,
-    /// each message in it drains the slot when its turn comes; if the actor is being rebuilt,
-    /// the new one begins with the slot.
-    pub(crate) fn beat(&self) {
-        match self.address.try_send(Beat) {
-            Ok(()) | Err(Refused::Full(_) | Refused::Closed(_)) => {}
-        }
     }
 
     /// Counts a message that was refused.

@@ -182,10 +182,8 @@ impl ServiceHandle {
             }
             Refused::Closed(message) => (message, InformError::Closed),
         };
-        if let Some(pulses) = message.before
-            && door.slot.add(pulses)
-        {
-            door.beat();
+        if let Some(pulses) = message.before {
+            door.put_back(pulses);
         }
         Err(why)
     }
@@ -204,6 +202,12 @@ impl SupervisorHandle {
             archive,
             vital,
         }
+    }
+
+    /// The actor itself.
+    #[cfg(feature = "testing")]
+    pub(crate) fn link(&self) -> &Link<Supervisor> {
+        &self.supervisor
     }
 
     /// Everything known of all services.

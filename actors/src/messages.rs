@@ -247,11 +247,6 @@ pub struct Ack {
     _permit: Option<Permit>,
 }
 
-/// Any thread → Service: pulses wait in the slot.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Beat;
-
 /// Any thread → Service: something that is recorded before it is acknowledged.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

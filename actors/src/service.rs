@@ -20,11 +20,14 @@
 //! supervisor is rebuilt it is announced again, if this actor is rebuilt it adopts again.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -36,8 +39,8 @@ use crate::door::{Door, MAILBOX};
 use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
 use crate::handle::Inform;
 use crate::messages::{
-    Ack, Announce, Announced, Beat, Found, Happened, Informed, Leave, Overheard, Poke, Pulse,
-    Report, Settle,
+    Ack, Announce, Announced, Found, Happened, Informed, Leave, Overheard, Poke, Pulse, Report,
+    Settle,
 };
 use crate::ports::output::{Hearing, Output};
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
@@ -93,8 +96,9 @@ impl Service {
         Self {
             guard,
             door,
+            // What we do not run has one life.
+            generation: Generation(u32::from(spec.process.is_none())),
             spec,
-            generation: Generation(0),
             listening: Box::default(),
             hands,
         }
@@ -112,8 +116,8 @@ impl Service {
             return;
         }
         self.door.under_way.store(true, Ordering::Relaxed);
-        // Bounded: plain pulses wait in the slot while one message is under way (see `Beat`),
-        // and what else drains the slot is bounded itself.
+        // Bounded: plain pulses wait in the slot while one message is under way (`AtTheSlot`), and
+        // what else drains the slot is bounded itself.
         let told = self.guard.world().supervisor.tell(Pulse {
             service: self.door.id,
             generation: self.generation,
@@ -516,6 +520,7 @@ impl Actor for Service {
     fn started(&mut self, context: &mut Self::Context) {
         guarded_start(self, context, |actor, context| {
             context.set_mailbox_capacity(MAILBOX);
+            context.spawn(AtTheSlot);
             actor.open_sources();
             if actor.hands.is_some() {
                 actor.adopt(context);
@@ -532,17 +537,29 @@ impl Guarded for Service {
     }
 }
 
-impl Handler<Beat> for Service {
-    type Result = ();
+/// Looks into the slot whenever the actor is woken: what [`World::beat`] does.
+///
+/// No message, for there is nothing to say, and it costs half of one.
+struct AtTheSlot;
 
-    fn handle(&mut self, _: Beat, context: &mut Self::Context) {
-        guarded(self, context, |actor, _| {
+impl ActorFuture<Service> for AtTheSlot {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut Service,
+        context: &mut Context<Service>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        guarded(actor, context, |actor, _| {
+            actor.guard.world().listen(actor.door.id, task.waker());
             // While one pulse is on its way to the supervisor the others stay where they fold;
             // the supervisor asks for them when it has read that one.
             if !actor.door.under_way.load(Ordering::Relaxed) {
                 actor.drain();
             }
         });
+        Poll::Pending
     }
 }
 

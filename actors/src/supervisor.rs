@@ -44,6 +44,7 @@ use actix::{
 use slog::{error, warn};
 use tokio::sync::oneshot;
 
+use supervisor_core::beats::Beats;
 use supervisor_core::dependency::Dependencies;
 use supervisor_core::event::{Event, EventKind, Moment, RestartKind};
 use supervisor_core::overall::Tally;
@@ -84,6 +85,12 @@ pub(crate) struct Supervisor {
     guard: Guard,
     /// By [`ServiceId`].
     entries: Table<Entry>,
+    /// Beside them, dense, what a plain pulse touches: what it changes, …
+    beats: Beats,
+    /// … where it comes from, …
+    doors: Table<Arc<Door>>,
+    /// … and whether its service is listed in `dirty`.
+    listed: Vec<bool>,
     /// Our own actors among them.
     internal: HashMap<Subject, u32>,
     wheel: Wheel,
@@ -144,7 +151,6 @@ struct Entry {
     door: Arc<Door>,
     /// Panics of our own actor behind it.
     rebuilt: u32,
-    dirty: bool,
     /// Whether what lives of it is known: nothing is started before.
     announced: bool,
     /// Whether its dependants may run, as they were last told.
@@ -189,6 +195,9 @@ impl Supervisor {
         Self {
             guard,
             entries: Table::default(),
+            beats: Beats::default(),
+            doors: Table::default(),
+            listed: Vec::new(),
             internal: HashMap::new(),
             wheel: Wheel::new(begin),
             brake: Brake::default(),
@@ -303,12 +312,17 @@ impl Supervisor {
         self.unannounced += usize::from(!announced);
         door.under_way.store(false, Ordering::Relaxed);
         let ready = service.is_ready();
+        self.doors.put(id, Arc::clone(&door));
+        let place = id as usize;
+        if place >= self.listed.len() {
+            self.listed.resize(place + 1, false);
+        }
+        self.listed[place] = false;
         let entry = Entry {
             service,
             spec,
             door,
             rebuilt: 0,
-            dirty: false,
             announced,
             ready,
             leaving: false,

@@ -31,6 +31,8 @@ use std::time::Duration;
 use supervisor_core::ServiceName;
 use supervisor_core::view::View;
 
+use crate::handle::SupervisorHandle;
+use crate::messages::Pulse;
 use crate::ports::{Clock, EventQuery, EventRow};
 use crate::spec::ServiceSpec;
 use crate::universe::{Setup, Universe};
@@ -43,6 +45,12 @@ pub use probe::FakeProbe;
 pub use source::FakeSource;
 pub use specs::{admit, alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
+
+/// Tells the supervisor of pulses as the actor of their service does, for a benchmark of that
+/// one hop. Services are numbered from 0 in the order in which they are watched.
+pub fn tell(supervisor: &SupervisorHandle, pulse: Pulse) -> bool {
+    supervisor.link().tell(pulse)
+}
 
 /// All fakes of one test.
 #[derive(Clone)]

@@ -78,7 +78,9 @@ impl Universe {
         ] {
             world.build(subject);
         }
-        actix_rt::spawn(Arc::clone(&world.bell).answer());
+        let bell = Arc::clone(&world.bell);
+        let beaten = Rc::clone(&world);
+        actix_rt::spawn(bell.answer(move |id| beaten.beat(id)));
         Self {
             directory: world.directory.clone(),
             supervisor: SupervisorHandle::new(

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use slog::Logger;
 
@@ -100,6 +101,8 @@ pub(crate) struct World {
     pub(crate) closing: Cell<bool>,
     /// Why all that is watched from the beginning is paused before its first start.
     pub(crate) paused: Option<String>,
+    /// Whom to wake when pulses wait in a service's slot, by [`ServiceId`].
+    ears: RefCell<Vec<Option<Waker>>>,
     sinks: Cell<u32>,
     /// What the actor that is unwinding just now died of.
     last_words: RefCell<Option<String>>,
@@ -144,6 +147,7 @@ impl World {
             started_at,
             paused,
             closing: Cell::new(false),
+            ears: RefCell::default(),
             sinks: Cell::new(0),
             last_words: RefCell::default(),
             deaths: RefCell::default(),
@@ -153,6 +157,27 @@ impl World {
     /// What is known of a service; ids are only given out for those in the list.
     pub(crate) fn watched(&self, id: ServiceId) -> Option<Watched> {
         self.roster.borrow().get(id).cloned()
+    }
+
+    /// From now on that is whom [`World::beat`] wakes.
+    pub(crate) fn listen(&self, id: ServiceId, waker: &Waker) {
+        let mut ears = self.ears.borrow_mut();
+        let place = id.0 as usize;
+        if place >= ears.len() {
+            ears.resize(place + 1, None);
+        }
+        match &mut ears[place] {
+            Some(ears) if ears.will_wake(waker) => {}
+            ears => *ears = Some(waker.clone()),
+        }
+    }
+
+    /// Has a service's actor look into its slot. If it is being rebuilt nobody hears it: the new
+    /// one begins with the slot.
+    pub(crate) fn beat(&self, id: ServiceId) {
+        if let Some(Some(ears)) = self.ears.borrow().get(id.0 as usize) {
+            ears.wake_by_ref();
+        }
     }
 
     /// The name of one of our actors, for the log.
@@ -177,6 +202,9 @@ impl World {
             return;
         };
         door.close();
+        if let Some(ears) = self.ears.borrow_mut().get_mut(id.0 as usize) {
+            *ears = None;
+        }
         self.directory.remove(&spec.name);
         self.registered.borrow_mut().remove(&spec.name);
         self.roster.borrow_mut().leave(id);

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod backoff;
+pub mod beats;
 pub mod deacon;
 pub mod dependency;
 pub mod event;

@@ -3,6 +3,7 @@
 use super::*;
 
 use supervisor_core::Freshness;
+use supervisor_core::beats::Beat;
 use supervisor_core::event::{Action, Change, Generation};
 use supervisor_core::service::Now;
 use supervisor_core::view::StateWord;
@@ -13,30 +14,51 @@ impl Supervisor {
     /// A plain pulse, or several folded: for a service that is well, a store.
     pub(super) fn pulsed(&mut self, pulse: Pulse, context: &mut Context<Self>) {
         self.glance(pulse.last, context);
-        let at = self.moment(pulse.last);
         let id = pulse.service.0;
-        let Some(entry) = self.entries.get_mut(id as usize) else {
+        let Some(door) = self.doors.get(id as usize) else {
             return;
         };
-        entry.door.under_way.store(false, Ordering::Relaxed);
-        let more = !entry.door.slot.is_empty();
-        let generation = entry.generation_of(pulse.generation);
-        if entry.service.pulse(generation, pulse.count, at) {
-            if !entry.dirty {
-                entry.dirty = true;
-                self.dirty.push(id);
-            }
-        } else {
+        door.under_way.store(false, Ordering::Relaxed);
+        let more = !door.slot.is_empty();
+        let beat = Beat {
+            count: pulse.count,
+            first: self.attention.at(pulse.first),
+            last: self.moment(pulse.last),
+        };
+        if self.beats.pulse(id, pulse.generation, beat) {
+            self.mark_dirty(id);
+        } else if let Some(entry) = self.entries.get(id as usize) {
             let event = Event::Pulse {
-                generation,
+                generation: entry.generation_of(pulse.generation),
                 count: pulse.count,
                 note: None,
             };
-            self.happen(id, event, at);
+            self.happen(id, event, beat.last);
             self.finish(context);
         }
-        if more && let Some(entry) = self.entries.get(id as usize) {
-            entry.door.beat();
+        if more {
+            self.guard.world().beat(pulse.service);
+        }
+    }
+
+    /// Has the machine of a service take over the plain pulses that came: before it is told or
+    /// asked anything.
+    pub(super) fn catch_up(&mut self, id: u32) {
+        if let Some(beat) = self.beats.take(id) {
+            self.take_over(id, beat);
+        }
+    }
+
+    /// The same for all of them.
+    pub(super) fn catch_up_all(&mut self) {
+        while let Some((id, beat)) = self.beats.take_any() {
+            self.take_over(id, beat);
+        }
+    }
+
+    fn take_over(&mut self, id: u32, beat: Beat) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.service.catch_up(beat);
         }
     }
 
@@ -85,7 +107,16 @@ impl Supervisor {
         self.hasten(context);
     }
 
+    /// The present, to ask machines about. All of them have caught up with their pulses.
     pub(super) fn now_for_core(&mut self) -> Now {
+        self.catch_up_all();
+        let at = self.now();
+        self.around(at)
+    }
+
+    /// The present, to ask that machine alone about.
+    pub(super) fn now_for(&mut self, id: u32) -> Now {
+        self.catch_up(id);
         let at = self.now();
         self.around(at)
     }
@@ -100,6 +131,7 @@ impl Supervisor {
 
     fn decide(&mut self, id: u32, event: Event, at: Moment) {
         let now = self.around(at);
+        self.catch_up(id);
         let Some(entry) = self.entries.get_mut(id as usize) else {
             return;
         };
@@ -111,6 +143,7 @@ impl Supervisor {
         let entry_paused = entry.service.is_paused();
         let went_down = !down && entry.service.is_down();
         entry.leaving &= !went_down && entry.service.generation() == generation;
+        self.beats.promise(id, entry.service.promise());
         self.wheel.arm(id, entry.service.deadline(now.amnesty));
         if reached != level {
             let spec = Rc::clone(&entry.spec);

@@ -356,7 +356,7 @@ impl Supervisor {
     }
 
     pub(super) fn view_of(&mut self, id: u32) -> View {
-        let now = self.now_for_core();
+        let now = self.now_for(id);
         self.shown(&self.entries[id as usize], &now)
     }
 

@@ -233,6 +233,9 @@ impl Supervisor {
             return;
         };
         let name = entry.spec.name.clone();
+        self.doors.take(id);
+        self.beats.take(id);
+        self.beats.promise(id, None);
         self.wheel.disarm(id);
         self.brake.settled(id);
         self.stopping.remove(&id);

@@ -66,7 +66,7 @@ impl Supervisor {
     }
 
     fn log_change(&mut self, id: u32, change: &Change, before: Generation) {
-        let now = self.now_for_core();
+        let now = self.now_for(id);
         let Some(entry) = self.entries.get(id as usize) else {
             return;
         };
@@ -146,10 +146,9 @@ impl Supervisor {
 
     /// A service's memory has changed; it is written within a second.
     pub(super) fn mark_dirty(&mut self, id: u32) {
-        if let Some(entry) = self.entries.get_mut(id as usize)
-            && !entry.dirty
+        if let Some(listed) = self.listed.get_mut(id as usize)
+            && !std::mem::replace(listed, true)
         {
-            entry.dirty = true;
             self.dirty.push(id);
         }
     }
@@ -188,12 +187,14 @@ impl Supervisor {
         let registered = registered.registered.borrow();
         self.urgent.sort_unstable();
         self.urgent.dedup();
-        for id in self.urgent.drain(..) {
-            let Some(entry) = self.entries.get_mut(id as usize) else {
+        let mut urgent = std::mem::take(&mut self.urgent);
+        for id in urgent.drain(..) {
+            self.catch_up(id);
+            let Some(entry) = self.entries.get(id as usize) else {
                 continue;
             };
-            // It may still be listed as dirty; being written once more then does no harm.
-            entry.dirty = false;
+            // It may be listed still; being written once more then does no harm.
+            self.listed[id as usize] = false;
             let memory = entry.service.memory();
             let json = match registered.get(&entry.spec.name) {
                 Some(registration) => Kept::json(memory, registration),
@@ -206,6 +207,7 @@ impl Supervisor {
                     "service" => %entry.spec.name, "error" => %why),
             }
         }
+        self.urgent = urgent;
         // Bounded: memories by the number of services a second, acknowledgements by the places
         // of their doors, events by what services live through; the archive bounds what it
         // cannot write.

@@ -116,15 +116,22 @@ impl Supervisor {
     /// A deadline of the wheel has passed: whether it is still the service's, the lazy wheel
     /// does not know.
     fn expired(&mut self, id: u32, now: Moment) {
-        let amnesty = self.attention.amnesty();
+        if let Some(until) = self.beats.well_until(id)
+            && until > now.time
+        {
+            // The usual case: it has pulsed since, and nobody need ask its machine.
+            self.wheel.arm(id, until);
+            return;
+        }
+        self.catch_up(id);
         let Some(entry) = self.entries.get(id as usize) else {
             return;
         };
-        let deadline = entry.service.deadline(amnesty);
+        let deadline = entry.service.deadline(self.attention.amnesty());
         if deadline > now.time {
             self.wheel.arm(id, deadline);
-        } else if entry.is_heard() && now.time < deadline + ON_ITS_WAY {
-            entry.door.beat();
+        } else if entry.door.is_heard() && now.time < deadline + ON_ITS_WAY {
+            self.guard.world().beat(ServiceId(id));
             self.wheel.arm(id, now.time + LOOK_AGAIN);
         } else {
             self.happen(id, Event::Tick, now);
@@ -144,6 +151,8 @@ impl Supervisor {
             self.patrol = now.mono + internal::PATROL;
             self.patrol("patrol".to_owned());
         }
+        // They are written now, and those of whom nobody asks must not be listed for ever.
+        self.catch_up_all();
         // What is left of the last second's comes first.
         self.writing.append(&mut self.dirty);
         let refused = world.vital.refused.load(Ordering::Relaxed);
@@ -203,12 +212,5 @@ impl Supervisor {
         if self.attention.mono(earliest) < self.due {
             self.arm(context);
         }
-    }
-}
-
-impl Entry {
-    /// Whether a sign of life is known to be on its way.
-    fn is_heard(&self) -> bool {
-        !self.door.slot.is_empty() || self.door.under_way.load(Ordering::Relaxed)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::state::{Halt, Ladder, State, Then};
-use super::{Now, Patience, Service, words};
+use super::{Now, Service, words};
 use crate::event::{Action, Change, EventKind, Moment};
 use crate::level::{Facts, Freshness, Level, Standing, missed};
 use crate::policy::Watch;
@@ -348,26 +348,9 @@ impl Service {
         }
     }
 
-    /// When time alone may change something next, later than what was looked at last.
+    /// When time alone may change something next, later than what was looked at last: the
+    /// earliest of everything that may have a deadline.
     pub(super) fn next_deadline(&self, amnesty: Time) -> Time {
-        if self.well {
-            // The usual case, and the same answer: nothing but its age can change it, and the
-            // first threshold is the earliest.
-            let Patience { age, grace } = self.patience;
-            let last = self.memory.last.map_or(Time(0), |last| last.time);
-            let base = last.max(self.memory.since);
-            let deadline = Time(base.0.saturating_add(age));
-            let first = excused(deadline, amnesty, Duration::from_nanos(grace));
-            if first > self.looked {
-                debug_assert_eq!(first, self.deadline_of_all(amnesty));
-                return first;
-            }
-        }
-        self.deadline_of_all(amnesty)
-    }
-
-    /// The earliest of everything that may have one.
-    fn deadline_of_all(&self, amnesty: Time) -> Time {
         if let Some(pause) = &self.memory.pause {
             return self.ahead(pause.until.unwrap_or(Time::NEVER));
         }

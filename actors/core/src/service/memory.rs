@@ -15,11 +15,8 @@ use crate::time::Time;
 
 /// What a service must remember across our own death. Unknown fields are ignored and missing
 /// ones take their default, so that older and newer states load.
-// In this order: what a pulse touches comes first and shares a cache line with what a
-// `Service` begins with, what a deadline follows from comes next.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-#[repr(C)]
 pub struct Memory {
     /// Which life this is.
     pub generation: Generation,

@@ -14,8 +14,9 @@
 //! ```
 //!
 //! The happy path: `Start`, the process executes (`Started`), becomes ready, pulses for ever.
-//! A pulse is a store ([`Service::pulse`]); [`Service::deadline`] says when silence becomes
-//! lateness, and the `Tick` at that time raises the level. A clean pulse lets it fall.
+//! A pulse to one that is well is a store beside the machine ([`Service::promise`]);
+//! [`Service::deadline`] says when silence becomes lateness, and the `Tick` at that time raises
+//! the level. A clean pulse lets it fall.
 //!
 //! What goes wrong: it hangs (`ladder`: nudge, restart), it exits (`ends`: backoff, limit,
 //! quarantine), it cannot be started (said once, no loop), we die (`memory`: everything but
@@ -58,6 +59,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::beats::{Beat, Promise};
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
 use crate::level::{Level, Standing};
 use crate::policy::Policy;
@@ -95,13 +97,8 @@ pub struct Concern {
 }
 
 /// One watched service.
-// A million of them do not fit into any cache, and a pulse costs what it has to fetch: all
-// that the fast path touches lies in the first 64 bytes, one cache line.
 #[derive(Debug)]
-#[repr(C, align(64))]
 pub struct Service {
-    /// A plain pulse changes nothing but its age: see [`Service::pulse`].
-    well: bool,
     memory: Memory,
     /// What it is judged by: its owner's, unless it named another interval in this life.
     policy: Arc<Policy>,
@@ -111,26 +108,7 @@ pub struct Service {
     missing: Option<Box<str>>,
     /// When it was last looked at as a whole.
     looked: Time,
-    /// How old it may become while it is well: the policy's, copied here so that a deadline
-    /// that fires and is armed again need not look there.
-    patience: Patience,
 }
-
-/// Nanoseconds: `Duration` takes twice the room.
-#[derive(Debug, Clone, Copy, Default)]
-struct Patience {
-    /// The age at which it ceases to be well.
-    age: u64,
-    grace: u64,
-}
-
-const _: () = assert!(
-    std::mem::offset_of!(Service, memory)
-        + std::mem::offset_of!(Memory, last)
-        + size_of::<Option<Moment>>()
-        <= 64,
-    "the fast path has grown out of its cache line"
-);
 
 impl Service {
     /// A service as it was remembered, or a new one. It does nothing before its first event:
@@ -147,8 +125,6 @@ impl Service {
             memory,
             missing: None,
             looked: Time(0),
-            patience: Patience::default(),
-            well: false,
         };
         service.keep_promise();
         service
@@ -170,18 +146,25 @@ impl Service {
         out
     }
 
-    /// The fast path of plain pulses to a service that is well: a store. `false` if it is not
-    /// that simple and [`Service::on`] must see the pulse.
+    /// What holds while it is well; `None` where it is not, and [`Service::on`] must see each
+    /// pulse. To be asked after each event.
     #[must_use]
-    pub fn pulse(&mut self, generation: Generation, count: u32, at: Moment) -> bool {
-        if !self.well || generation != self.memory.generation {
-            return false;
-        }
-        self.memory.total_pulses = self.memory.total_pulses.saturating_add(u64::from(count));
-        if self.memory.last.is_none_or(|last| last.time <= at.time) {
-            self.memory.last = Some(at);
-        }
-        true
+    pub fn promise(&self) -> Option<Promise> {
+        self.is_well().then(|| Promise {
+            generation: self.memory.generation,
+            base: self.base(),
+            patience: nanos(self.first_age()),
+        })
+    }
+
+    /// Takes over the plain pulses that its promise covers. Comes before every event, and before
+    /// it is asked for anything that its age or its pulses tell in.
+    pub fn catch_up(&mut self, beat: Beat) {
+        self.memory.total_pulses = self
+            .memory
+            .total_pulses
+            .saturating_add(u64::from(beat.count));
+        self.seen(beat.last);
     }
 
     /// When to say [`Event::Tick`] next; [`Time::NEVER`] if time alone changes nothing.
@@ -412,11 +395,6 @@ impl Service {
             }
         }
         self.looked = self.looked.max(now.at.time);
-        self.well = self.is_well();
-        self.patience = Patience {
-            age: nanos(self.first_age()),
-            grace: nanos(self.policy.grace),
-        };
     }
 
     fn is_well(&self) -> bool {

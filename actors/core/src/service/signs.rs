@@ -210,7 +210,7 @@ impl Service {
     }
 
     /// The last sign of life moves on; what was received earlier does not move it back.
-    fn seen(&mut self, at: Moment) {
+    pub(super) fn seen(&mut self, at: Moment) {
         if self.memory.last.is_none_or(|last| last.time <= at.time) {
             self.memory.last = Some(at);
         }

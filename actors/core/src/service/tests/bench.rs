@@ -1,9 +1,11 @@
 //! A service under test, with its clock in the test's hand.
 
+use std::cell::{Ref, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::{Backoff, Intensity};
+use crate::beats::{Beat, Beats};
 use crate::event::{Action, Change, Event, EventKind, Exit, Generation, Moment, Note, PulseState};
 use crate::level::{After, Level, Profile, Thresholds};
 use crate::name::ServiceName;
@@ -72,7 +74,8 @@ pub(super) fn moment(at: u64) -> Moment {
 }
 
 pub(super) struct Bench {
-    pub(super) service: Service,
+    service: RefCell<Service>,
+    beats: RefCell<Beats>,
     pub(super) now: Now,
     /// Everything told so far.
     pub(super) told: Vec<Change>,
@@ -90,15 +93,58 @@ impl Bench {
             roll: 0.5,
         };
         Self {
-            service: Service::new(Arc::new(policy), memory, &now),
+            service: RefCell::new(Service::new(Arc::new(policy), memory, &now)),
+            beats: RefCell::default(),
             now,
             told: Vec::new(),
         }
     }
 
+    /// The machine, told of all pulses: what everybody does who asks it.
+    pub(super) fn service(&self) -> Ref<'_, Service> {
+        if let Some(beat) = self.beats.borrow_mut().take(0) {
+            self.service.borrow_mut().catch_up(beat);
+        }
+        self.service.borrow()
+    }
+
+    /// A plain pulse on the fast path, if that takes it.
+    pub(super) fn fast(&mut self, generation: Generation, count: u32, at: Moment) -> bool {
+        let beat = Beat {
+            count,
+            first: at.time,
+            last: at,
+        };
+        self.beats.get_mut().pulse(0, generation, beat)
+    }
+
+    /// All that follows.
+    pub(super) fn plan(&mut self, event: Event) -> Vec<Action> {
+        drop(self.service());
+        let service = self.service.get_mut();
+        let actions = service.on(event, &self.now);
+        self.beats.get_mut().promise(0, service.promise());
+        actions
+    }
+
+    /// When to tick next.
+    pub(super) fn deadline(&self) -> Time {
+        let promised = self.beats.borrow().well_until(0);
+        let deadline = self.service().deadline(self.now.amnesty);
+        if let Some(promised) = promised
+            && promised > self.now.at.time
+        {
+            assert!(
+                promised <= deadline,
+                "an excuse aside, who is well is so until {deadline:?}, not {promised:?}"
+            );
+        }
+        deadline
+    }
+
     /// What follows, but for what is only told.
     pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
-        let actions = self.service.on(event, &self.now);
+        let actions = self.plan(event);
         let mut done = Vec::new();
         for action in actions {
             match action {
@@ -119,14 +165,14 @@ impl Bench {
         let end = self.now.at.time + duration;
         let mut done = Vec::new();
         loop {
-            let deadline = self.service.deadline(self.now.amnesty);
+            let deadline = self.deadline();
             if deadline > end {
                 break;
             }
             self.now.at = moment(deadline.0.max(self.now.at.time.0));
             done.extend(self.on(Event::Tick));
             assert!(
-                self.service.deadline(self.now.amnesty) > deadline,
+                self.deadline() > deadline,
                 "a tick at {deadline:?} led nowhere"
             );
         }
@@ -139,12 +185,12 @@ impl Bench {
     }
 
     pub(super) fn generation(&self) -> Generation {
-        self.service.generation()
+        self.service().generation()
     }
 
     pub(super) fn pulse(&mut self) -> Vec<Action> {
         let generation = self.generation();
-        if self.service.pulse(generation, 1, self.now.at) {
+        if self.fast(generation, 1, self.now.at) {
             return Vec::new();
         }
         self.on(Event::Pulse {
@@ -260,7 +306,7 @@ impl Bench {
         let mut bench = Self::new(policy);
         bench.on(Event::Begin);
         bench.started();
-        if bench.service.owned_policy().watch != Watch::Alive {
+        if bench.service().owned_policy().watch != Watch::Alive {
             bench.pulse();
         }
         assert_eq!(bench.level(), Level::Healthy);
@@ -277,16 +323,16 @@ impl Bench {
     }
 
     pub(super) fn level(&self) -> Level {
-        self.service.level()
+        self.service().level()
     }
 
     pub(super) fn state(&self) -> &'static str {
-        self.service.state().as_str()
+        self.service().state().as_str()
     }
 
     pub(super) fn view(&self) -> View {
         let name = ServiceName::new("worker").unwrap();
-        self.service.view(&name, &self.now, &[], &[])
+        self.service().view(&name, &self.now, &[], &[])
     }
 
     pub(super) fn reason(&self) -> String {
@@ -310,10 +356,10 @@ impl Bench {
 
     /// Dies without a trace and is loaded again from what was written, after that time.
     pub(super) fn reload(&mut self, downtime: Duration) {
-        let written = serde_json::to_string(self.service.memory()).unwrap();
+        let written = serde_json::to_string(self.service().memory()).unwrap();
         let memory: Memory = serde_json::from_str(&written).unwrap();
-        assert_eq!(&memory, self.service.memory());
-        let policy = Policy::clone(self.service.owned_policy());
+        assert_eq!(&memory, self.service().memory());
+        let policy = Policy::clone(self.service().owned_policy());
         let time = self.now.at.time;
         let told = std::mem::take(&mut self.told);
         *self = Self::with_memory(policy, Some(memory), time.0);

@@ -17,7 +17,7 @@ fn one_is_watched_from_the_first_moment() {
     assert_eq!((bench.state(), bench.level()), ("external", Level::Unknown));
     bench.pulse();
     assert_eq!(bench.level(), Level::Healthy);
-    assert!(bench.service.is_ready());
+    assert!(bench.service().is_ready());
     assert_eq!(bench.view().generation, 1);
 }
 

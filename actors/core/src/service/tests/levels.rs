@@ -178,7 +178,7 @@ fn a_pulse_from_an_older_generation_is_counted_and_otherwise_ignored() {
     bench.started();
     bench.told.clear();
     let old = Generation(1);
-    assert!(!bench.service.pulse(old, 1, bench.now.at));
+    assert!(!bench.fast(old, 1, bench.now.at));
     let note = Some(Box::new(Note {
         state: Some(PulseState::Stuck),
         ..Note::default()
@@ -403,7 +403,7 @@ fn a_receipt_out_of_order_does_not_make_it_older() {
     bench.seconds(10);
     bench.pulse();
     let earlier = moment(bench.now.at.time.0 - 5 * S);
-    assert!(bench.service.pulse(Generation(1), 1, earlier));
+    assert!(bench.fast(Generation(1), 1, earlier));
     assert_eq!(bench.view().age, Some(0.0));
     assert_eq!(bench.view().total_pulses, 3);
 }
@@ -411,7 +411,7 @@ fn a_receipt_out_of_order_does_not_make_it_older() {
 #[test]
 fn the_fast_path_takes_exactly_those_pulses_that_change_nothing() {
     let mut bench = Bench::up(policy());
-    let fast = |bench: &mut Bench| bench.service.pulse(Generation(1), 1, bench.now.at);
+    let fast = |bench: &mut Bench| bench.fast(Generation(1), 1, bench.now.at);
     assert!(fast(&mut bench));
     bench.seconds(11);
     assert!(!fast(&mut bench), "late");
@@ -432,7 +432,7 @@ fn the_fast_path_takes_exactly_those_pulses_that_change_nothing() {
     assert!(fast(&mut bench));
     bench.stop();
     assert!(!fast(&mut bench), "stopping");
-    assert!(!bench.service.pulse(Generation(0), 1, bench.now.at));
+    assert!(!bench.fast(Generation(0), 1, bench.now.at));
     assert_eq!(bench.view().total_pulses, 8);
 }
 

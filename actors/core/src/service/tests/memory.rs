@@ -343,11 +343,11 @@ fn the_first_version_of_a_memory_still_loads() {
 
 #[test]
 fn a_service_whose_kind_was_changed_begins_anew() {
-    let ours = Bench::up(policy()).service.memory().clone();
+    let ours = Bench::up(policy()).service().memory().clone();
     let mut bench = Bench::with_memory(external(), Some(ours), 2_000 * S);
     assert_eq!(bench.state(), "external");
     assert_eq!(bench.on(Event::Begin), []);
-    let theirs = Bench::up(external()).service.memory().clone();
+    let theirs = Bench::up(external()).service().memory().clone();
     let mut bench = Bench::with_memory(policy(), Some(theirs), 2_000 * S);
     assert_eq!(bench.on(Event::Begin), [start(2)]);
 }

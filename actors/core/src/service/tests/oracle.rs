@@ -167,7 +167,7 @@ impl World {
 
     /// What holds after every event.
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
-        let service = &self.bench.service;
+        let service = self.bench.service();
         let now = &self.bench.now;
         let facts = service.facts(now);
         let level = service.level();
@@ -215,7 +215,7 @@ impl World {
             return Ok(());
         }
         prop_assert_eq!(standing, Standing::Still);
-        prop_assert_eq!(self.bench.service.level(), Level::Critical);
+        prop_assert_eq!(self.bench.service().level(), Level::Critical);
         if policy.poke_on.stale && !self.missing {
             prop_assert!(self.pokes > 0, "stands still for {still:?} and not poked");
         }
@@ -237,7 +237,7 @@ impl World {
         if !watched || silent < policy.thresholds.critical + policy.grace {
             return Ok(());
         }
-        prop_assert_eq!(self.bench.service.level(), Level::Critical);
+        prop_assert_eq!(self.bench.service().level(), Level::Critical);
         if policy.poke_on.stale && !self.missing {
             prop_assert!(self.pokes > 0, "silent for {silent:?} and not poked");
         }

@@ -205,7 +205,7 @@ fn a_restart_granted_too_late_does_nothing() {
     for undone in ["pulse", "pause", "stop", "dependency"] {
         let mut bench = Bench::up(policy());
         assert_eq!(bench.seconds(51), [Action::AskRestart]);
-        assert!(bench.service.wants_restart());
+        assert!(bench.service().wants_restart());
         match undone {
             "pulse" => bench.pulse(),
             "pause" => bench.on(Event::Pause {
@@ -215,7 +215,7 @@ fn a_restart_granted_too_late_does_nothing() {
             "stop" => bench.stop(),
             _ => bench.depend("db"),
         };
-        assert!(!bench.service.wants_restart(), "{undone}");
+        assert!(!bench.service().wants_restart(), "{undone}");
         assert_eq!(bench.on(Event::RestartGranted), [], "{undone}");
     }
 }

@@ -373,7 +373,7 @@ fn one_that_others_run_is_judged_alike() {
         assert_eq!(bench.seconds(10), []);
     }
     assert_eq!(bench.level(), Level::Unknown);
-    assert!(!bench.service.is_ready());
+    assert!(!bench.service().is_ready());
     assert_eq!(
         bench.reason(),
         "no pulse yet; its last probe failed: connection refused"
@@ -382,7 +382,7 @@ fn one_that_others_run_is_judged_alike() {
     assert_eq!(bench.level(), Level::Critical);
     bench.probe_passes();
     assert_eq!(bench.level(), Level::Healthy);
-    assert!(bench.service.is_ready());
+    assert!(bench.service().is_ready());
     for _ in 0..4 {
         bench.probe_fails();
     }

@@ -171,7 +171,7 @@ fn only_a_pulse_that_moves_makes_it_well_again() {
     }
     bench.say(cycle(8));
     assert_eq!(bench.level(), Level::Critical, "the first of two");
-    assert!(!bench.service.wants_restart(), "but it does not hang");
+    assert!(!bench.service().wants_restart(), "but it does not hang");
     bench.pulse();
     assert_eq!(bench.level(), Level::Healthy);
     assert_eq!(bench.on(Event::RestartGranted), []);
@@ -201,7 +201,7 @@ fn idleness_ends_it_and_work_begins_it_anew() {
     assert_eq!(bench.seconds(1), [Action::AskRestart]);
     bench.says(PulseState::Idle);
     assert_eq!(bench.level(), Level::Healthy, "it has nothing to do");
-    assert!(!bench.service.wants_restart());
+    assert!(!bench.service().wants_restart());
 }
 
 #[test]

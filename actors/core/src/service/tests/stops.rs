@@ -110,7 +110,7 @@ fn after_a_stop_nothing_starts_from_any_state() {
             "{state}"
         );
         assert_eq!(bench.reason(), "stopped (operator)", "{state}");
-        assert!(bench.service.is_down());
+        assert!(bench.service().is_down());
         assert_eq!(bench.on(Event::Start).len(), 1, "{state}: started again");
     }
 }
@@ -145,7 +145,7 @@ fn a_stop_is_done_only_when_nothing_is_left_and_names_what_blocks_it() {
     bench.stop();
     bench.end(None, Some(15), true);
     assert_eq!(bench.state(), "stopping");
-    assert!(!bench.service.is_down());
+    assert!(!bench.service().is_down());
     let generation = bench.generation();
     bench.on(Event::Blocked {
         generation,

@@ -2,6 +2,7 @@
 //! after a delay, and the few facts that the oracle keeps.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -110,8 +111,8 @@ impl World {
         self.bench.now.at.time
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        self.bench.service.owned_policy()
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(self.bench.service().owned_policy())
     }
 
     pub(super) fn is_external(&self) -> bool {
@@ -197,7 +198,7 @@ impl World {
                 Event::Stop { .. } | Event::Pause { .. } | Event::Resume
             );
         let before = self.level;
-        let actions = self.bench.service.on(event, &self.bench.now);
+        let actions = self.bench.plan(event);
         for action in actions {
             self.carry_out(action)?;
         }
@@ -264,8 +265,7 @@ impl World {
             Time::NEVER
         };
         self.bench
-            .service
-            .deadline(self.bench.now.amnesty)
+            .deadline()
             .min(process)
             .min(grant)
             .min(self.command.unwrap_or(Time::NEVER))
@@ -280,7 +280,7 @@ impl World {
                 break;
             }
             self.advance(next);
-            if self.bench.service.deadline(self.bench.now.amnesty) <= next {
+            if self.bench.deadline() <= next {
                 self.on(Event::Tick)?;
             }
             if self.waits_for_grant && !self.hold_grants {
@@ -379,12 +379,7 @@ impl World {
             }
         }
         let generation = self.generation;
-        if note.is_none()
-            && self
-                .bench
-                .service
-                .pulse(generation, count, self.bench.now.at)
-        {
+        if note.is_none() && self.bench.fast(generation, count, self.bench.now.at) {
             prop_assert_eq!(self.bench.level(), Level::Healthy);
             return self.check();
         }
@@ -437,7 +432,7 @@ impl World {
         self.row += 1;
         self.on(event)?;
         if self.bench.view().error_count == before {
-            prop_assert!(!passed_before || !self.bench.service.is_judged());
+            prop_assert!(!passed_before || !self.bench.service().is_judged());
             self.row -= 1;
         }
         Ok(())
