@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use supervisor_actors::ports::alerts::AlertSink;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
-use supervisor_core::alert::Policy as AlertPolicy;
+use supervisor_core::alert::{Policy as AlertPolicy, SinkName};
 
 use crate::adapters::child_token::child_token;
 use crate::adapters::clock::RealClock;
@@ -30,10 +31,10 @@ use crate::adapters::http_client::HttpCalls;
 use crate::adapters::logging::{self, LogGuard};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
-use crate::adapters::sinks::LogSink;
+use crate::adapters::sinks::{self, SinkKind, SinkSpec};
 use crate::adapters::store::{AlertsDatabase, SqliteStore};
 use crate::cli::{LogFormat, RunArgs};
-use crate::config::{self, OnExit, Settings};
+use crate::config::{self, AlertSettings, OnExit, Settings};
 use crate::http::{self, Patience, Servers};
 use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
@@ -161,6 +162,14 @@ async fn serve(
     let processes = Rc::new(ShimProcesses::new(data_dir, url.clone(), limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let registrants = settings.registrants;
+    let calls = HttpCalls::default();
+    let common = sinks::Common {
+        host: own.name.clone(),
+        url: own.listen.map(|_| url.clone()),
+        calls: calls.clone(),
+        clock: clock.clone(),
+        log: log.clone(),
+    };
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -170,7 +179,7 @@ async fn serve(
             processes,
             errands: Rc::new(RealErrands::new(
                 url,
-                HttpCalls::default(),
+                calls,
                 errands::Patience::default(),
                 limit,
             )),
@@ -186,9 +195,9 @@ async fn serve(
                 KEEP_EVENTS,
                 clock.clone(),
             )),
-            sinks: vec![(AlertPolicy::LOG.into(), Rc::new(LogSink::new(log.clone())))],
+            sinks: sinks_of(&settings.alerts, &common),
         },
-        alerting: AlertPolicy::default(),
+        alerting: settings.alerts.policy.clone(),
         paused: estop_stands(&estop),
         log: log.clone(),
     });
@@ -235,6 +244,22 @@ async fn serve(
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;
     info!(log, "supervisor has stopped");
     Ok(code)
+}
+
+/// The sinks of the configuration, and the log.
+fn sinks_of(
+    settings: &AlertSettings,
+    common: &sinks::Common,
+) -> Vec<(SinkName, Rc<dyn AlertSink>)> {
+    let log = SinkSpec {
+        name: AlertPolicy::LOG.to_owned(),
+        kind: SinkKind::Log,
+        timeout: Duration::from_secs(1),
+        allow_link_local: false,
+    };
+    let all = settings.sinks.iter().chain([&log]);
+    all.map(|spec| (spec.name.as_str().into(), sinks::make(spec, common)))
+        .collect()
 }
 
 /// Ends what still runs of services that were taken out of the configuration while we did not

@@ -10,10 +10,6 @@ pub(crate) mod descriptors;
 pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;
-#[expect(
-    dead_code,
-    reason = "probes, webhooks and the sync, which come next, use all of it"
-)]
 pub(crate) mod http_client;
 pub(crate) mod logging;
 pub(crate) mod marks;

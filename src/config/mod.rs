@@ -11,6 +11,7 @@
 //! `docs/reference.toml` (a test compares the two). The keys of a source of pulses are taken
 //! by the source: see [`crate::sources`].
 
+mod alerts;
 mod check;
 pub(crate) mod duration;
 mod env_file;
@@ -21,6 +22,7 @@ mod ladder;
 mod log;
 mod process;
 pub(crate) mod reader;
+mod secret;
 mod service;
 mod signals;
 mod supervisor;
@@ -43,6 +45,7 @@ use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
 use toml::de::DeTable;
 
+pub(crate) use self::alerts::AlertSettings;
 pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
@@ -77,6 +80,8 @@ pub(crate) struct Settings {
     /// What is mirrored into tables, if anything is.
     #[allow(dead_code, reason = "the sync's wiring comes next")]
     pub(crate) sync: Option<SyncSettings>,
+    /// Who is told of what, and how.
+    pub(crate) alerts: AlertSettings,
     /// Who watches files, one for all.
     pub(crate) files: FileWatch,
     /// How services are judged that register themselves.
@@ -170,6 +175,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let other_level = defaults.log_level.clone();
     let log = log::read(&mut root.table("log"), other_level, &supervisor.data_dir);
     let sync = sync::read(&mut root.table("sync"), env);
+    let mut alerts = alerts::read(&mut root.table("alerts"), env);
 
     let files = FileWatch::default();
     let mut policies = Policies::default();
@@ -205,6 +211,9 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             None => services.push(placed),
         }
     }
+    for placed in &mut services {
+        alerts.own(placed.name.clone(), placed.alerts.take(), sink);
+    }
     if let Some(token_env) = &supervisor.token_env {
         keep_token(&services, token_env, sink);
     }
@@ -225,6 +234,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .collect(),
         pause_files,
         sync,
+        alerts,
         files,
         registrants: Registrants(Rc::new(defaults)),
     }

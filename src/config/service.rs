@@ -12,6 +12,7 @@ use supervisor_core::level::{Profile, Thresholds};
 use supervisor_core::name::InvalidName;
 use supervisor_core::policy::{Policy, Ready, Watch};
 
+use super::alerts;
 use super::duration;
 use super::errors::{Mistake, Span};
 use super::heartbeat::{self, Defaults};
@@ -34,6 +35,8 @@ pub(super) struct Placed {
     pub(super) spec: Option<ServiceSpec>,
     /// The file that pauses it.
     pub(super) pause_file: Option<PathBuf>,
+    /// What it wants otherwise of alerts.
+    pub(super) alerts: Option<alerts::Own>,
 }
 
 /// Shares equal policies: a thousand services of a kind cost one.
@@ -103,6 +106,7 @@ pub(super) fn read(
         depends_on: Vec::new(),
         spec: None,
         pause_file: None,
+        alerts: None,
     };
     if let Some(mut table) = entry.value.named_table("services") {
         let mut keys = Keys::read(&mut table);
@@ -119,6 +123,7 @@ pub(super) fn read(
                 Some(value.sink.path(text))
             })
             .value();
+        placed.alerts = alerts::read_own(&mut table);
         placed.depends_on = keys.depends_on.clone();
         placed.spec = keys.build(name, table.shown(), defaults, policies, table.sink());
     }
@@ -138,6 +143,7 @@ pub(super) fn read_short(
         depends_on: Vec::new(),
         spec: None,
         pause_file: None,
+        alerts: None,
     };
     if let Some(mut table) = entry.value.named_table("heartbeat.services") {
         let interval = table.take("interval", heartbeat::interval);

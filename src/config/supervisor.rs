@@ -1,12 +1,12 @@
 //! `[supervisor]`: the program itself.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration;
 use super::reader::{Given, Table, Taken};
+use super::secret;
 use super::value::Value;
 use crate::token::Token;
 
@@ -172,43 +172,18 @@ fn token(
     let from_env = table.take("token_env", |value| {
         let name = value.need_some_text("\"SUPERVISOR_TOKEN\"")?;
         variable = Some(name.to_owned());
-        match env(name) {
-            Some(secret) => check(value, &secret),
-            None => value.wrong(
-                format!("names {name}, which the environment does not have"),
+        check(
+            value,
+            &secret::of_env(
+                value,
+                env,
+                "\"SUPERVISOR_TOKEN\"",
                 "set it, or leave token_env out: then a token is generated in data_dir",
-            ),
-        }
+            )?,
+        )
     });
     let from_file = table.take("token_file", |value| {
-        let name = value.need_some_text("\"token\"")?;
-        let path = value.sink.path(name);
-        let meta = match std::fs::metadata(&path) {
-            Ok(meta) => meta,
-            Err(error) => {
-                return value.wrong(
-                    format!("cannot be read: {}: {error}", path.display()),
-                    "the path is relative to this file",
-                );
-            }
-        };
-        let mode = meta.mode() & 0o777;
-        if !meta.is_file() {
-            return value.wrong("is no file", "a file that holds the token alone");
-        }
-        if mode & 0o077 != 0 {
-            return value.wrong(
-                format!("has mode {mode:04o}: others than its owner may use it"),
-                format!("chmod 600 {}", path.display()),
-            );
-        }
-        match std::fs::read_to_string(&path) {
-            Ok(secret) => check(value, &secret),
-            Err(error) => value.wrong(
-                format!("cannot be read: {}: {error}", path.display()),
-                "a file that holds the token alone",
-            ),
-        }
+        check(value, &secret::of_file(value, "\"token\"")?)
     });
     table.not_both(("token_env", &from_env), ("token_file", &from_file));
     (from_env.or_take(from_file), variable)

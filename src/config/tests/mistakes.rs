@@ -338,7 +338,7 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
 #[test]
 fn f82_mistakes_outside_of_services_are_said_at_their_place() {
     for (text, expected) in [
-        ("[alerts]", "1:2 unknown key `alerts`"),
+        ("[alarms]", "1:2 unknown key `alarms`"),
         (
             "[supervisor]\ninterval = 1",
             "2:1 unknown key `interval` in [supervisor]",
@@ -543,4 +543,65 @@ fn programs_get_the_mistakes_as_json() {
             "help": "a duration counts forward: \"30s\"",
         })
     );
+}
+
+#[test]
+fn f82_what_is_wrong_with_a_sink_is_said_at_its_place() {
+    let slack = "[alerts.sinks.ops]\nkind = \"slack\"\n";
+    for (text, expected) in [
+        (
+            "[alerts.sinks.ops]\nurl = \"https://x.example\"",
+            "has no `kind`",
+        ),
+        ("[alerts.sinks.ops]\nkind = \"slak\"", "did you mean"),
+        (slack, "has no `url_env`"),
+        (
+            &format!("{slack}url_env = \"NOBODY\""),
+            "names NOBODY, which the environment does not have",
+        ),
+        (
+            &format!("{slack}url = \"ftp://x.example\""),
+            "is no address",
+        ),
+        (
+            &format!("{slack}url = \"https://x.example\"\ntopic = \"t\""),
+            "unknown key `topic`",
+        ),
+        ("[alerts.sinks.log]\nkind = \"log\"", "is always there"),
+        ("[alerts.sinks.x]\nkind = \"exec\"", "has no `command`"),
+        (
+            "[alerts.sinks.x]\nkind = \"ntfy\"\ntopic = \"t\"\ntoken = \"secret\"",
+            "is a secret",
+        ),
+        (
+            "[alerts.sinks.x]\nkind = \"webhook\"\nurl = \"http://x.example\"\ntemplate = \"{{tilte}}\"",
+            "which is no field",
+        ),
+        (
+            "[alerts.sinks.x]\nkind = \"email\"\nsmtp = \"mail.example\"\nfrom = \"a@b.c\"\nto = [\"a@b.c\"]",
+            "is no mail server",
+        ),
+        (
+            "[alerts.sinks.x]\nkind = \"email\"\nsmtp = \"smtp://m.example\"\nfrom = \"nobody\"\nto = [\"a@b.c\"]",
+            "is no mail address",
+        ),
+        (
+            "[[alerts.escalate]]\nlevel = \"critical\"\nto = [\"opps\"]",
+            "there is no sink \"opps\"",
+        ),
+        ("[[alerts.escalate]]\nto = [\"log\"]", "has no `level`"),
+        (
+            "[[alerts.escalate]]\nlevel = \"bad\"\nto = [\"log\"]",
+            "cannot be \"bad\"",
+        ),
+        ("[alerts]\nrepeat = \"1s\"", "alerts.repeat"),
+        (
+            "[services.a]\ninterval = 1\nalerts = { to = [\"opps\"] }",
+            "there is no sink \"opps\"",
+        ),
+    ] {
+        let shown = read(text).expect_err(text).render(false, 200);
+        assert!(shown.contains(expected), "{text}\n{shown}");
+        assert!(!shown.contains("\"secret\""), "{shown}");
+    }
 }

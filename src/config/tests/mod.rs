@@ -15,9 +15,20 @@ use supervisor_core::policy::{Policy, Ready, Restart, Watch};
 
 use super::*;
 
-/// Reads a text as if it stood in `/etc/x/supervisor.toml`, in an empty environment.
+/// Reads a text as if it stood in `/etc/x/supervisor.toml`, in an environment that holds the
+/// secrets of sinks alone.
 fn read(text: &str) -> Result<Settings, ConfigErrors> {
-    parse(Path::new("/etc/x/supervisor.toml"), text, &|_| None)
+    parse(Path::new("/etc/x/supervisor.toml"), text, &secrets_of_sinks)
+}
+
+/// What the reference's sinks find in the environment.
+fn secrets_of_sinks(name: &str) -> Option<String> {
+    let value = match name {
+        "HOOK_URL" | "SLACK_URL" | "DISCORD_URL" => "https://hooks.example/secret",
+        "HOOK_KEY" | "NTFY_TOPIC" | "NTFY_TOKEN" | "PAGERDUTY_KEY" | "SMTP_PASSWORD" => "secret",
+        _ => return None,
+    };
+    Some(value.to_owned())
 }
 
 /// The same of a text without mistakes.
