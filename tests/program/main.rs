@@ -13,6 +13,7 @@
 mod common;
 
 mod adoption;
+mod alert_sinks;
 mod alerts;
 mod api;
 mod catalogue;
