@@ -10,6 +10,7 @@ mod signals;
 mod sources;
 mod tail;
 mod token;
+mod watched;
 
 use std::process::ExitCode;
 

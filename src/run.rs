@@ -39,6 +39,7 @@ use crate::http::{self, Patience, Servers};
 use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
 use crate::token::{Token, TokenError};
+use crate::watched::{Manager, Pulse};
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
@@ -179,7 +180,7 @@ async fn serve(
             processes,
             errands: Rc::new(RealErrands::new(
                 url,
-                calls,
+                calls.clone(),
                 errands::Patience::default(),
                 limit,
             )),
@@ -213,6 +214,20 @@ async fn serve(
         .run(),
     );
 
+    let pulse = Pulse {
+        supervisor: universe.supervisor.clone(),
+        clock: clock.clone(),
+        log: log.clone(),
+    };
+    let manager = Manager::from_env(&|name| std::env::var(name).ok());
+    let mut watchers = Vec::new();
+    if let Some(manager) = manager.clone() {
+        watchers.push(actix_rt::spawn(pulse.clone().notify(manager)));
+    }
+    if let Some(heartbeat) = settings.alerts.heartbeat {
+        watchers.push(actix_rt::spawn(pulse.beat(heartbeat, calls)));
+    }
+
     let token = match own.token {
         Some(token) => token,
         None => Token::load_or_create(data_dir.path())?,
@@ -239,6 +254,12 @@ async fn serve(
     let why = signals.end(log).await;
     // Nothing is paused or resumed while all is being stopped.
     pauses.abort();
+    for watcher in watchers {
+        watcher.abort();
+    }
+    if let Some(manager) = manager {
+        manager.say("STOPPING=1");
+    }
     let leave = own.on_exit == OnExit::Leave;
     info!(log, "supervisor stops"; "why" => why, "services" => if leave { "left" } else { "stopped" });
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;

@@ -16,12 +16,16 @@ use super::words;
 use crate::adapters::sinks::{
     Address, Email, Ntfy, PagerDuty, Secret, SinkKind, SinkSpec, Starttls, Template, Webhook,
 };
+use crate::watched::Heartbeat;
 
 const REPEAT: Duration = Duration::from_secs(3_600);
 const GROUP_WAIT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Nobody is helped by a message more often.
 const LEAST_REPEAT: Duration = Duration::from_secs(10);
+/// How often an external monitor hears of us.
+const BEAT: Duration = Duration::from_secs(60);
+const LEAST_BEAT: Duration = Duration::from_secs(1);
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 /// Who is told of what, and how.
@@ -33,6 +37,8 @@ pub(crate) struct AlertSettings {
     pub(crate) sinks: Vec<SinkSpec>,
     /// Their names, those of wrong ones among them.
     names: Vec<SinkName>,
+    /// Who outside expects to hear of us.
+    pub(crate) heartbeat: Option<Heartbeat>,
 }
 
 /// `alerts = {…}` of one service, and where its sinks' names stand.
@@ -54,6 +60,7 @@ pub(super) fn read(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) 
         names.push(entry.key.into());
         sinks.extend(read_sink(&entry, env));
     }
+    let heartbeat = heartbeat(&mut table.table("heartbeat"), env);
     let steps = table.take("escalate", |v| steps(v, &names));
     let steps = match steps {
         Taken::Given(given) => given.value,
@@ -69,6 +76,7 @@ pub(super) fn read(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) 
         },
         sinks,
         names,
+        heartbeat,
     }
 }
 
@@ -105,6 +113,28 @@ impl AlertSettings {
         };
         self.policy.overrides.insert(service, own);
     }
+}
+
+/// The dead-man's switch.
+fn heartbeat(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) -> Option<Heartbeat> {
+    let every = table.take("every", |v| duration::at_least(v, LEAST_BEAT));
+    let given = table.taken() > 0;
+    let open = table.take("url", uri);
+    let help = "set it before the supervisor starts";
+    let by_env = table.take("url_env", |v| {
+        parse_uri(v, &secret::of_env(v, env, "\"HEARTBEAT_URL\"", help)?, true)
+    });
+    table.not_both(("url", &open), ("url_env", &by_env));
+    let url = open.or_take(by_env);
+    let url = if given {
+        needed(table, "url", "\"https://monitor.example/ping\"", url)
+    } else {
+        url.value()
+    };
+    Some(Heartbeat {
+        url: url?.0,
+        every: every.or(BEAT),
+    })
 }
 
 fn repeat(value: &Value<'_>) -> Option<Duration> {

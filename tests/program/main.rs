@@ -35,3 +35,4 @@ mod starts;
 mod stdout;
 mod stopping;
 mod tables;
+mod watched;

@@ -24,7 +24,9 @@ fn read(text: &str) -> Result<Settings, ConfigErrors> {
 /// What the reference's sinks find in the environment.
 fn secrets_of_sinks(name: &str) -> Option<String> {
     let value = match name {
-        "HOOK_URL" | "SLACK_URL" | "DISCORD_URL" => "https://hooks.example/secret",
+        "HOOK_URL" | "HEARTBEAT_URL" | "SLACK_URL" | "DISCORD_URL" => {
+            "https://hooks.example/secret"
+        }
         "HOOK_KEY" | "NTFY_TOPIC" | "NTFY_TOKEN" | "PAGERDUTY_KEY" | "SMTP_PASSWORD" => "secret",
         _ => return None,
     };

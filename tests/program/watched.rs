@@ -1,0 +1,83 @@
+//! Who watches us hears of us, and hears nothing when we stand still.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::common::World;
+use crate::common::wait::wait_until;
+
+#[test]
+fn a_service_manager_hears_ready_signs_of_life_and_the_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
+    let hear = || {
+        let mut buffer = [0; 512];
+        let count = manager.recv(&mut buffer).expect("something is said");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    };
+    let mut world = World::plan()
+        .env("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .env("WATCHDOG_USEC", "400000")
+        .service("web", "interval = \"1h\"")
+        .service(
+            "shows",
+            "command = [\"sh\", \"-c\", \"env >shown; exec sleep 1000\"]",
+        )
+        .start();
+    assert!(hear().starts_with("READY=1"));
+    for _ in 0..3 {
+        assert_eq!(hear(), "WATCHDOG=1");
+    }
+    let shown = wait_until("the child shows its environment", || {
+        let shown = world.read("shown");
+        shown.contains("NOTIFY_SOCKET").then_some(shown)
+    });
+    assert!(!shown.contains(path.to_str().expect("text")), "{shown}");
+    world.signal(Signal::SIGTERM);
+    wait_until("its end is said", || (hear() == "STOPPING=1").then_some(()));
+    world.wait_exit();
+}
+
+#[test]
+fn an_external_monitor_hears_nothing_while_we_stand_still() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut buffer = [0; 2048];
+            let _asked = stream.read(&mut buffer);
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let world = World::plan()
+        .config(&format!(
+            "[alerts.heartbeat]\nurl = \"http://127.0.0.1:{port}/ping\"\nevery = \"1s\"\n"
+        ))
+        .service("web", "interval = \"1h\"")
+        .start();
+    wait_until("it is heard of twice", || {
+        (calls.load(Ordering::SeqCst) >= 2).then_some(())
+    });
+    world.signal(Signal::SIGSTOP);
+    let before = calls.load(Ordering::SeqCst);
+    std::thread::sleep(Duration::from_secs(3));
+    let after = calls.load(Ordering::SeqCst);
+    world.signal(Signal::SIGCONT);
+    assert!(after <= before + 1, "{before} then {after}");
+    wait_until("it is heard of again", || {
+        (calls.load(Ordering::SeqCst) > after).then_some(())
+    });
+}
