@@ -31,12 +31,15 @@ use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
 use crate::handle::InformError;
 use crate::internal::PULSE;
 use crate::messages::{
-    Ack, Committed, DeleteHistory, GetEvents, Load, NewEvent, Noticed, Record, SelfPulse, Storage,
+    Ack, Committed, DeleteHistory, GetEvents, GetRuns, Load, NewEvent, NewRun, Noticed, Record,
+    SelfPulse, Storage,
 };
-use crate::ports::{Batch, Bygone, EventRow, Store, StoreError};
+use crate::ports::{Batch, Bygone, EventRow, RunRow, Store, StoreError};
 
 /// How many events are kept while the database cannot be written; the oldest go first.
 const MAX_EVENTS: usize = 10_000;
+/// How many runs are kept so: each may have 10 kB of output.
+const MAX_RUNS: usize = 500;
 /// How many services that are to be forgotten are kept so long; what is beyond that is
 /// remembered until it registers and leaves again.
 const MAX_FORGET: usize = 10_000;
@@ -59,6 +62,8 @@ pub(crate) struct Archive {
     events: Vec<NewEvent>,
     /// Who is forgotten before the memories are written.
     forget: HashSet<ServiceName>,
+    /// In order.
+    runs: Vec<NewRun>,
     memories: HashMap<ServiceName, String>,
     acks: Vec<Ack>,
     /// Who waits for the transaction under way; `None` if there is none.
@@ -83,6 +88,8 @@ struct Outage {
     refused: u64,
     /// Events that did not fit any more.
     lost: u64,
+    /// Runs that did not fit any more.
+    lost_runs: u64,
     /// Whether the next attempt has its timer.
     retrying: bool,
 }
@@ -95,6 +102,7 @@ impl Archive {
             readers: Arc::new(Semaphore::new(READERS)),
             events: Vec::new(),
             forget: HashSet::new(),
+            runs: Vec::new(),
             memories: HashMap::new(),
             acks: Vec::new(),
             in_flight: None,
@@ -111,6 +119,7 @@ impl Archive {
                 self.forget.insert(name);
             }
         }
+        self.runs.extend(record.runs);
         self.memories.extend(record.memories);
         match &mut self.outage {
             Some(outage) if !record.last && (outage.retrying || self.in_flight.is_some()) => {
@@ -120,7 +129,8 @@ impl Archive {
                 for ack in record.acks {
                     ack.tell(Err(InformError::NotRecorded(outage.why.clone())));
                 }
-                outage.lost += drop_oldest(&mut self.events);
+                outage.lost += drop_oldest(&mut self.events, MAX_EVENTS);
+                outage.lost_runs += drop_oldest(&mut self.runs, MAX_RUNS);
             }
             Some(_) | None => {
                 self.acks.extend(record.acks);
@@ -133,6 +143,7 @@ impl Archive {
     fn commit(&mut self, context: &mut Context<Self>) {
         let nothing = self.events.is_empty()
             && self.forget.is_empty()
+            && self.runs.is_empty()
             && self.memories.is_empty()
             && self.acks.is_empty();
         if self.in_flight.is_some() || nothing {
@@ -142,6 +153,8 @@ impl Archive {
         let batch = Batch {
             events: self.events.drain(..some).collect(),
             forget: self.forget.drain().collect(),
+            // At most what its senders may have under way, and what an outage has left.
+            runs: std::mem::take(&mut self.runs),
             memories: self.memories.drain().collect(),
         };
         // Those who wait for an event beyond this batch wait for the next one: an
@@ -232,6 +245,7 @@ impl Archive {
         }
         self.forget.extend(batch.forget);
         self.events.splice(0..0, batch.events);
+        self.runs.splice(0..0, batch.runs);
         let first = self.outage.is_none();
         if self.outage.as_ref().is_none_or(|outage| outage.why != why) {
             error!(world.log, "storage unavailable"; "error" => %why);
@@ -245,11 +259,13 @@ impl Archive {
             pause: RETRY_MIN,
             refused: 0,
             lost: 0,
+            lost_runs: 0,
             retrying: false,
         });
         outage.retrying = true;
         outage.refused += refused;
-        outage.lost += drop_oldest(&mut self.events);
+        outage.lost += drop_oldest(&mut self.events, MAX_EVENTS);
+        outage.lost_runs += drop_oldest(&mut self.runs, MAX_RUNS);
         outage.why = why;
         if !first {
             outage.pause = (outage.pause * 2).min(RETRY_MAX);
@@ -271,14 +287,16 @@ impl Archive {
         let lasted = world.ports.clock.mono().since(outage.began);
         info!(world.log, "storage available again";
             "after_s" => lasted.as_secs_f64(), "events_lost" => outage.lost,
+            "runs_lost" => outage.lost_runs,
             "messages_refused" => outage.refused);
         let reason = format!(
-            "the database could not be written for {:.1} s since {} ({}): {} messages were refused, {} events are lost",
+            "the database could not be written for {:.1} s since {} ({}): {} messages were refused, {} events and {} runs are lost",
             lasted.as_secs_f64(),
             outage.since.rfc3339(),
             outage.why,
             outage.refused,
             outage.lost,
+            outage.lost_runs,
         );
         self.events.push(NewEvent {
             time: world.ports.clock.wall(),
@@ -342,10 +360,10 @@ impl Archive {
     }
 }
 
-/// Cuts the queue to its bound; how many went.
-fn drop_oldest(events: &mut Vec<NewEvent>) -> u64 {
-    let excess = events.len().saturating_sub(MAX_EVENTS);
-    events.drain(..excess);
+/// Cuts a queue to its bound; how many went.
+fn drop_oldest<T>(queue: &mut Vec<T>, most: usize) -> u64 {
+    let excess = queue.len().saturating_sub(most);
+    queue.drain(..excess);
     excess as u64
 }
 
@@ -455,9 +473,9 @@ impl Handler<DeleteHistory> for Archive {
             let place = place.map_err(|_| StoreError::NoArchive)?;
             actix_rt::task::spawn_blocking(move || {
                 let deleted = delete_history(&store, &address, &wanted);
-                if let Ok(events @ 1..) = deleted {
-                    // Bounded: by the events that there were.
-                    address.do_send(told_of_deletion(&wanted, events, now));
+                if let Ok(records @ 1..) = deleted {
+                    // Bounded: by what there was.
+                    address.do_send(told_of_deletion(&wanted, records, now));
                 }
                 drop(place);
                 deleted
@@ -479,20 +497,20 @@ fn delete_history(
         before: wanted.before,
         from: 0,
     };
-    let mut events = 0;
+    let mut records = 0;
     loop {
         let step = on_store(store, archive, |store| store.delete(&bygone))?;
-        events += step.events;
+        records += step.records;
         match step.next {
             Some(next) => bygone.from = next,
-            None => return Ok(events),
+            None => return Ok(records),
         }
     }
 }
 
 /// What the history says of what it no longer has. It is told of us, not of the service: the
 /// service itself can delete what is told of it.
-fn told_of_deletion(wanted: &DeleteHistory, events: u64, now: Timestamp) -> Record {
+fn told_of_deletion(wanted: &DeleteHistory, records: u64, now: Timestamp) -> Record {
     let DeleteHistory { service, before } = wanted;
     let before = before.rfc3339();
     Record {
@@ -503,7 +521,9 @@ fn told_of_deletion(wanted: &DeleteHistory, events: u64, now: Timestamp) -> Reco
                 kind: EventKind::Supervisor,
                 from: None,
                 to: None,
-                reason: format!("{events} events of {service} before {before} deleted on request"),
+                reason: format!(
+                    "{records} events and runs of {service} before {before} deleted on request"
+                ),
                 level: Level::Healthy,
             },
         }],
@@ -511,21 +531,37 @@ fn told_of_deletion(wanted: &DeleteHistory, events: u64, now: Timestamp) -> Reco
     }
 }
 
-impl Handler<GetEvents> for Archive {
-    type Result = ResponseFuture<Result<Vec<EventRow>, StoreError>>;
-
-    fn handle(&mut self, GetEvents(query): GetEvents, context: &mut Self::Context) -> Self::Result {
-        let address = context.address();
+impl Archive {
+    /// Reads on a blocking thread, when it is this reader's turn.
+    fn read<R: Send + 'static>(
+        &self,
+        address: Addr<Self>,
+        read: impl FnOnce(&mut dyn Store) -> Result<R, StoreError> + Send + 'static,
+    ) -> ResponseFuture<Result<R, StoreError>> {
         let store = Arc::clone(&self.store);
         let readers = Arc::clone(&self.readers);
         Box::pin(async move {
             // Both awaits may be cancelled: a reader who went away gives its place back.
             let _place = readers.acquire().await.map_err(|_| StoreError::NoArchive)?;
-            actix_rt::task::spawn_blocking(move || {
-                on_store(&store, &address, |store| store.events(&query))
-            })
-            .await
-            .map_err(|_| StoreError::NoArchive)?
+            actix_rt::task::spawn_blocking(move || on_store(&store, &address, read))
+                .await
+                .map_err(|_| StoreError::NoArchive)?
         })
+    }
+}
+
+impl Handler<GetEvents> for Archive {
+    type Result = ResponseFuture<Result<Vec<EventRow>, StoreError>>;
+
+    fn handle(&mut self, GetEvents(query): GetEvents, context: &mut Self::Context) -> Self::Result {
+        self.read(context.address(), move |store| store.events(&query))
+    }
+}
+
+impl Handler<GetRuns> for Archive {
+    type Result = ResponseFuture<Result<Vec<RunRow>, StoreError>>;
+
+    fn handle(&mut self, GetRuns(query): GetRuns, context: &mut Self::Context) -> Self::Result {
+        self.read(context.address(), move |store| store.runs(&query))
     }
 }

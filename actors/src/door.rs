@@ -33,6 +33,8 @@ pub(crate) struct Door {
     pub(crate) generation: AtomicU32,
     /// It is no longer watched: nothing more is said of it.
     closed: AtomicBool,
+    /// Runs of it are under way: then a success is more than a pulse.
+    pub(crate) in_run: AtomicBool,
     /// Messages that wait to be read or recorded.
     waiting: AtomicU32,
     /// Messages refused because too many waited, over all services.
@@ -62,6 +64,7 @@ impl Door {
             under_way: AtomicBool::new(false),
             generation: AtomicU32::new(0),
             closed: AtomicBool::new(false),
+            in_run: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             refused,
             lost_datagrams: AtomicU64::new(0),

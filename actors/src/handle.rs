@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use supervisor_core::event::Note;
+use supervisor_core::run::RunSign;
 use supervisor_core::time::Mono;
 use supervisor_core::view::View;
 use supervisor_core::{ServiceName, Timestamp};
@@ -19,10 +20,11 @@ use crate::archive::Archive;
 use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
-    Ack, Control, DeleteHistory, Denied, GetEvents, GetOverview, GetRegistrations, GetService,
-    Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister, Unwatch, Verb, Watch,
+    Ack, Control, DeleteHistory, Denied, GetEvents, GetOverview, GetRegistrations, GetRuns,
+    GetService, Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister, Unwatch,
+    Verb, Watch,
 };
-use crate::ports::{EventQuery, EventRow, StoreError};
+use crate::ports::{EventQuery, EventRow, RunQuery, RunRow, StoreError};
 use crate::registration::{Registered, Registration};
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
@@ -51,6 +53,8 @@ pub enum Inform {
         /// Whether it calls it critical.
         critical: bool,
     },
+    /// Something about a run.
+    Run(RunSign),
 }
 
 /// Why a sign of life was not taken, or not recorded.
@@ -135,6 +139,13 @@ impl ServiceHandle {
         self.0.id.0
     }
 
+    /// Whether runs of it are under way: then a success that names none may end one, and is
+    /// to be told as [`Inform::Run`].
+    #[must_use]
+    pub fn is_in_run(&self) -> bool {
+        self.0.in_run.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn id(&self) -> ServiceId {
         self.0.id
     }
@@ -163,6 +174,10 @@ impl ServiceHandle {
             door.refuse();
             return Err(InformError::Full);
         };
+        if let Inform::Run(RunSign::Start { .. }) = inform {
+            // Seen by whoever comes next, before the supervisor has seen it.
+            door.in_run.store(true, Ordering::Relaxed);
+        }
         let (ack, recorded) = Ack::new(permit);
         let message = Informed {
             // What came before it is told before it, what comes after it after it.
@@ -365,6 +380,16 @@ impl SupervisorHandle {
         let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
         let service = service.clone();
         let answer = archive.send(DeleteHistory { service, before }).await;
+        answer.unwrap_or(Err(StoreError::NoArchive))
+    }
+
+    /// Recorded runs of a service.
+    ///
+    /// # Errors
+    /// Where the archive cannot be read.
+    pub async fn runs(&self, query: RunQuery) -> Result<Vec<RunRow>, StoreError> {
+        let archive = self.archive.get().ok_or(StoreError::NoArchive)?;
+        let answer = archive.send(GetRuns(query)).await;
         answer.unwrap_or(Err(StoreError::NoArchive))
     }
 

@@ -9,6 +9,7 @@ use supervisor_core::alert::{
     Alert, AlertId, Fact, Pattern, Refused, Silence, SilenceId, SinkName,
 };
 use supervisor_core::event::{Change, Event, Exit, Generation, Moment};
+use supervisor_core::run::Run;
 use supervisor_core::time::{Mono, Time};
 use supervisor_core::view::View;
 use supervisor_core::{Level, ServiceName, Timestamp};
@@ -17,7 +18,7 @@ use crate::door::Permit;
 use crate::guardian::Subject;
 use crate::handle::{Inform, InformError};
 use crate::ports::alerts::{AlertBatch, AlertQuery, Undelivered};
-use crate::ports::{EventQuery, EventRow, ProcessEvent, StoreError};
+use crate::ports::{EventQuery, EventRow, ProcessEvent, RunQuery, RunRow, StoreError};
 use crate::registration::{Registering, Registration};
 use crate::slot::Folded;
 use crate::source::Heard;
@@ -192,6 +193,8 @@ pub struct Record {
     pub events: Vec<NewEvent>,
     /// Which services to forget, before anything is remembered.
     pub forget: Vec<ServiceName>,
+    /// Runs that have ended, in order.
+    pub runs: Vec<NewRun>,
     /// What services must remember, as JSON; the last one of a service wins.
     pub memories: Vec<(ServiceName, String)>,
     /// Who waits.
@@ -211,6 +214,20 @@ pub struct NewEvent {
     /// What.
     pub change: Change,
 }
+
+/// A run on its way to the archive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRun {
+    /// Of which service.
+    pub service: ServiceName,
+    /// What.
+    pub run: Box<Run>,
+}
+
+/// HTTP → Archive: recorded runs of a service.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Vec<RunRow>, StoreError>")]
+pub struct GetRuns(pub RunQuery);
 
 /// HTTP → Archive: recorded events.
 #[derive(Debug, Clone, Message)]

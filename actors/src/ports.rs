@@ -18,7 +18,7 @@ use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
 use self::output::{Hearing, Output};
-use crate::messages::{Mark, NewEvent};
+use crate::messages::{Mark, NewEvent, NewRun};
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
 /// The clocks.
@@ -224,6 +224,12 @@ pub trait Store: Send {
     /// Where the database cannot be written.
     fn delete(&mut self, bygone: &Bygone) -> Result<Deleted, StoreError>;
 
+    /// Reads runs of a service, the youngest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    fn runs(&mut self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError>;
+
     /// What people should know and was not said yet: a database set aside as corrupt. Asked
     /// for after every use.
     fn notices(&mut self) -> Vec<String> {
@@ -238,6 +244,8 @@ pub struct Batch {
     pub events: Vec<NewEvent>,
     /// Which services to forget, before anything is remembered.
     pub forget: Vec<ServiceName>,
+    /// Runs that have ended, in order.
+    pub runs: Vec<NewRun>,
     /// What services must remember, as JSON; each service at most once.
     pub memories: Vec<(ServiceName, String)>,
 }
@@ -277,8 +285,8 @@ pub struct Bygone {
 /// What one step of a deletion came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deleted {
-    /// How many events it deleted.
-    pub events: u64,
+    /// How many events and runs it deleted.
+    pub records: u64,
     /// Where to go on; nothing where it is done.
     pub next: Option<i64>,
 }
@@ -300,6 +308,45 @@ pub struct EventRow {
     pub to: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+/// Which runs of a service are asked for, the youngest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Whose.
+    pub service: String,
+    /// Only that one.
+    pub number: Option<i64>,
+    /// Only those before this number.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+    /// Whether what they printed is wanted, too.
+    pub output: bool,
+}
+
+/// A recorded run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its number within its service; grows with time.
+    pub id: i64,
+    /// What its sender calls it.
+    pub rid: Option<String>,
+    /// How it went: `success`, `failure`, `abandoned`, or `log` for what was said in between.
+    pub outcome: String,
+    /// Its exit status.
+    pub exit_code: Option<i64>,
+    /// When it began, RFC 3339 with microseconds, if anybody knows.
+    pub started_at: Option<String>,
+    /// When its end was told, RFC 3339 with microseconds.
+    pub ended_at: String,
+    /// How many seconds it took, if anybody knows.
+    pub duration: Option<f64>,
+    /// What there is to say about it.
+    pub message: Option<String>,
+    /// What it printed; kept for the youngest runs only. Left out where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// Why the database does not answer.

@@ -583,6 +583,10 @@ impl Handler<Informed> for Service {
                     message,
                     critical,
                 },
+                Inform::Run(sign) => Event::Run {
+                    generation,
+                    sign: Box::new(sign),
+                },
             };
             actor.report(event, message.at, Some(message.ack));
         });

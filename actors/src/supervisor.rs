@@ -311,6 +311,7 @@ impl Supervisor {
         let announced = spec.process.is_none();
         self.unannounced += usize::from(!announced);
         door.under_way.store(false, Ordering::Relaxed);
+        door.in_run.store(service.is_in_run(), Ordering::Relaxed);
         let ready = service.is_ready();
         self.doors.put(id, Arc::clone(&door));
         let place = id as usize;

@@ -154,3 +154,30 @@ async fn what_is_acknowledged_is_in_the_database() {
         assert!(events.iter().any(|event| event.reason.contains(&told)));
     }
 }
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn whether_a_run_is_under_way_is_seen_without_asking_and_survives_our_death() {
+    use supervisor_core::run::{RunEnd, RunSign};
+    let stage = Stage::new();
+    let universe = stage.start(vec![external("job", secs(60))]).await;
+    let handle = universe.directory.get("job").expect("watched");
+    assert!(!handle.is_in_run());
+    let tell = async |sign| {
+        let at = stage.clock.mono();
+        handle.inform(at, Inform::Run(sign)).await
+    };
+    assert_eq!(tell(RunSign::Start { rid: None }).await, Ok(()));
+    assert!(handle.is_in_run());
+    sleep(secs(5)).await;
+
+    let next = stage.start(vec![external("job", secs(60))]).await;
+    let handle = next.directory.get("job").expect("watched");
+    assert!(handle.is_in_run());
+    let at = stage.clock.mono();
+    let end = RunSign::End(RunEnd::default());
+    assert_eq!(handle.inform(at, Inform::Run(end)).await, Ok(()));
+    assert!(!handle.is_in_run());
+    let view = next.view("job").await;
+    assert_eq!(view.last_run.expect("a run").duration, Some(5.0));
+    assert_eq!((view.total_pulses, view.status), (1, Level::Healthy));
+}

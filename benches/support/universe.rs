@@ -13,7 +13,7 @@ use supervisor_actors::messages::NewEvent;
 use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{
     Adoption, Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Launch, Process, ProcessSink,
-    Processes, Store, StoreError,
+    Processes, RunQuery, RunRow, Store, StoreError,
 };
 use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
 use supervisor_actors::testing::{
@@ -74,12 +74,16 @@ impl Store for Forgetful {
 
     fn delete(&mut self, _: &Bygone) -> Result<Deleted, StoreError> {
         Ok(Deleted {
-            events: 0,
+            records: 0,
             next: None,
         })
     }
 
     fn events(&mut self, _: &EventQuery) -> Result<Vec<EventRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn runs(&mut self, _: &RunQuery) -> Result<Vec<RunRow>, StoreError> {
         Ok(Vec::new())
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{alerts, events, guard, health, history, logs, pulse, register, services};
+use super::{alerts, events, guard, health, history, logs, pulse, register, runs, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -63,6 +63,7 @@ async fn dispatch(
     match Route::parse(request.path())? {
         Route::Pulse(name) => pulse::pulse(api, &name, request, payload).await,
         Route::Error(name) => pulse::error(api, &name, request, payload).await,
+        Route::Run(name) => runs::tell(api, &name, request, payload).await,
         Route::HealthStatus => health::status(api).await,
         Route::HealthService(name) => health::service(api, &name).await,
         Route::Services => services::list(api).await,
@@ -77,6 +78,8 @@ async fn dispatch(
         Route::Silences => alerts::silences(api, request, payload).await,
         Route::Silence(id) => alerts::end_silence(api, &id).await,
         Route::Events => events::list(api, request.query_string()).await,
+        Route::Runs(name) => runs::list(api, &name, request.query_string()).await,
+        Route::RunOf(name, id) => runs::one(api, &name, &id).await,
         Route::History(name) => history::delete(api, &name, request).await,
         Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Alive => health::alive(api),

@@ -5,12 +5,12 @@
 //! |---|---|---|---|
 //! | `/healthz`, `/readyz` | yes | yes | yes |
 //! | health | yes | yes | token, or `public_status` |
-//! | services, events | yes | yes | token |
+//! | services, events, runs | yes | yes | token |
 //! | registering | yes | yes | token |
 //! | what is registered taken out | yes | where registering is allowed, else token | token |
-//! | pulses and errors of a service | yes | yes | token, or that service's own |
+//! | pulses, errors and runs told of a service | yes | yes | token, or that service's own |
 //! | a service's history deleted | yes | token, or that service's own | as on loopback |
-//! | control, logs | yes | token | token |
+//! | control, logs, what a run printed | yes | token | token |
 //!
 //! "Loopback" is the address that we listen on, not the peer's: a proxy on this machine makes
 //! every peer look local. On the Unix socket the file's mode has already decided, and tokens
@@ -150,7 +150,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
     }
     Err(Problem::unauthorized(
         "wrong_token",
-        "this is not the supervisor's token; a service's own is good only for its pulses and errors, and to delete its own history",
+        "this is not the supervisor's token; a service's own is good only for its pulses, errors and runs, and to delete its own history",
     ))
 }
 

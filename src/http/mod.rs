@@ -25,6 +25,7 @@ mod pulse;
 mod query;
 mod register;
 mod routes;
+mod runs;
 mod server;
 mod services;
 mod throttle;

@@ -24,6 +24,7 @@ use supervisor_actors::handle::{Inform, InformError, ServiceHandle};
 use supervisor_core::event::{Note, PulseState};
 use supervisor_core::metrics::{BadFigure, Figures};
 use supervisor_core::name::INTERNAL_PREFIX;
+use supervisor_core::run;
 
 use super::api::Api;
 use super::body::{self, Span};
@@ -159,7 +160,8 @@ pub(super) fn not_internal(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn find(api: &Api, name: &str) -> Result<ServiceHandle, Problem> {
+/// The service that somebody speaks for.
+pub(super) fn find(api: &Api, name: &str) -> Result<ServiceHandle, Problem> {
     not_internal(name)?;
     api.directory
         .get(name)
@@ -173,7 +175,8 @@ fn beat(api: &Api, service: &ServiceHandle) -> Result<HttpResponse, Problem> {
     }
 }
 
-async fn inform(
+/// Tells what carries information, and answers when it is recorded.
+pub(super) async fn inform(
     api: &Api,
     service: &ServiceHandle,
     at: supervisor_core::Mono,
@@ -193,7 +196,7 @@ fn accepted() -> HttpResponse {
 }
 
 /// 422: the pulse is taken, its figures are not.
-fn bad_figures(why: &str) -> Problem {
+pub(super) fn bad_figures(why: &str) -> Problem {
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "bad_metrics",
@@ -219,16 +222,13 @@ fn not_recorded(why: &str) -> Problem {
 }
 
 /// Cuts a text to what is kept, between two characters.
-fn cut(mut text: String) -> String {
-    let end = (0..=MAX_MESSAGE_BYTES.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
-    text.truncate(end.unwrap_or(0));
+pub(super) fn cut(mut text: String) -> String {
+    text.truncate(run::cut(&text, MAX_MESSAGE_BYTES).len());
     text
 }
 
 /// The figures of a pulse, all of them good.
-fn figures(written: &RawValue) -> Result<Vec<(String, f64)>, String> {
+pub(super) fn figures(written: &RawValue) -> Result<Vec<(String, f64)>, String> {
     let Ok(Written(written)) = serde_json::from_str(written.get()) else {
         return Err("metrics: expected an object of names and numbers".to_owned());
     };

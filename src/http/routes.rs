@@ -19,6 +19,8 @@ pub(super) enum Route<'a> {
     Pulse(Cow<'a, str>),
     /// `/api/error/{service}`.
     Error(Cow<'a, str>),
+    /// `/api/run/{service}`: what is said of a run.
+    Run(Cow<'a, str>),
     /// `/api/health/status`.
     HealthStatus,
     /// `/api/health/service/{name}`.
@@ -47,6 +49,10 @@ pub(super) enum Route<'a> {
     Silence(Cow<'a, str>),
     /// `/api/events`.
     Events,
+    /// `/api/runs/{name}`.
+    Runs(Cow<'a, str>),
+    /// `/api/runs/{name}/{id}`: one with what it printed.
+    RunOf(Cow<'a, str>, Cow<'a, str>),
     /// `/api/history/{name}`.
     History(Cow<'a, str>),
     /// `/api/logs/{name}`.
@@ -134,6 +140,7 @@ impl<'a> Route<'a> {
         let (take, at) = match words[..] {
             ["api", "pulse", _] => name_at(Self::Pulse, 2),
             ["api", "error", _] => name_at(Self::Error, 2),
+            ["api", "run", _] => name_at(Self::Run, 2),
             ["api", "health", "status"] => return Ok(Self::HealthStatus),
             ["api", "health", "service", _] => name_at(Self::HealthService, 3),
             ["api", "services"] => return Ok(Self::Services),
@@ -151,6 +158,11 @@ impl<'a> Route<'a> {
             ["api", "silences"] => return Ok(Self::Silences),
             ["api", "silences", _] => name_at(Self::Silence, 2),
             ["api", "events"] => return Ok(Self::Events),
+            ["api", "runs", _] => name_at(Self::Runs, 2),
+            ["api", "runs", _, _] => {
+                let id = parts.swap_remove(3);
+                return Ok(Self::RunOf(parts.swap_remove(2), id));
+            }
             ["api", "history", _] => name_at(Self::History, 2),
             ["api", "logs", _] => name_at(Self::Logs, 2),
             ["healthz"] => return Ok(Self::Alive),
@@ -165,6 +177,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Pulse(_)
             | Self::Error(_)
+            | Self::Run(_)
             | Self::Control(..)
             | Self::Acknowledge(_)
             | Self::TestSink => Methods::Post,
@@ -177,6 +190,8 @@ impl<'a> Route<'a> {
             | Self::Alerts
             | Self::Alert(_)
             | Self::Events
+            | Self::Runs(_)
+            | Self::RunOf(..)
             | Self::Logs(_)
             | Self::Alive
             | Self::Ready => Methods::Get,
@@ -186,18 +201,20 @@ impl<'a> Route<'a> {
     /// What it takes to be answered.
     pub(super) fn access(&self) -> Access<'_> {
         match self {
-            Self::Pulse(name) | Self::Error(name) => Access::Signal(name),
+            Self::Pulse(name) | Self::Error(name) | Self::Run(name) => Access::Signal(name),
             Self::HealthStatus | Self::HealthService(_) => Access::Health,
             Self::Services
             | Self::Service(_)
             | Self::Register
             | Self::Alerts
             | Self::Alert(_)
-            | Self::Events => Access::Read,
+            | Self::Events
+            | Self::Runs(_) => Access::Read,
             Self::Registered(_) => Access::Unregister,
             Self::History(name) => Access::Forget(name),
-            // Services write secrets into their logs.
+            // Services write secrets into their logs, and runs into their output.
             Self::Control(..)
+            | Self::RunOf(..)
             | Self::Logs(_)
             | Self::Acknowledge(_)
             | Self::TestSink
@@ -303,6 +320,9 @@ mod tests {
         assert_eq!(parse("/api/services/a"), Route::Service("a".into()));
         assert_eq!(parse("/api/events"), Route::Events);
         assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
+        assert_eq!(parse("/api/run/a"), Route::Run("a".into()));
+        assert_eq!(parse("/api/runs/a"), Route::Runs("a".into()));
+        assert_eq!(parse("/api/runs/a/7"), Route::RunOf("a".into(), "7".into()));
         assert_eq!(parse("/api/history/a"), Route::History("a".into()));
         assert_eq!(parse("/api/alerts"), Route::Alerts);
         assert_eq!(parse("/api/alerts/7"), Route::Alert("7".into()));
@@ -404,6 +424,9 @@ mod tests {
         assert_eq!(access("/api/alerts/test"), "control");
         assert_eq!(access("/api/silences"), "control");
         assert_eq!(access("/api/alerts"), "read");
+        assert_eq!(access("/api/runs/a/1"), "control");
+        assert_eq!(access("/api/runs/a"), "read");
+        assert_eq!(access("/api/run/a"), "signal");
         assert_eq!(access("/api/services/a"), "read");
         assert_eq!(access("/api/events"), "read");
         assert_eq!(access("/api/health/status"), "health");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
+use crate::run::{Run, RunSign};
 use crate::time::{Mono, Time, Timestamp};
 
 /// One life of a service, counted from 1; 0 before the first.
@@ -312,6 +313,13 @@ pub enum Event {
         /// Whose life.
         generation: Generation,
     },
+    /// Something is said of a run: its end is a pulse or an error, its start neither.
+    Run {
+        /// Whose life.
+        generation: Generation,
+        /// What.
+        sign: Box<RunSign>,
+    },
     /// A probe failed: no sign of life.
     ProbeFailed {
         /// Whose life.
@@ -407,6 +415,8 @@ pub enum Action {
     AskRestart,
     /// Record and tell.
     Tell(Change),
+    /// Record a run.
+    Record(Box<Run>),
 }
 
 /// One recorded event of a service.

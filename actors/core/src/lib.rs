@@ -16,6 +16,7 @@ pub mod notify;
 pub mod overall;
 pub mod policy;
 pub mod rhythm;
+pub mod run;
 pub mod service;
 pub mod stall;
 pub mod storm;

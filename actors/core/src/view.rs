@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::level::{Freshness, Level};
 use crate::metrics::{Metric, Rollup};
 use crate::name::ServiceName;
+use crate::run::Outcome;
 use crate::time::Timestamp;
 
 /// What a service is doing, in the API's words.
@@ -113,6 +114,10 @@ pub struct View {
     pub lines_dropped: u64,
     /// What keeps a stop from ending, as `pid (name)`.
     pub blocked_by: Option<String>,
+    /// The youngest of its runs that are under way.
+    pub run: Option<OpenRun>,
+    /// The last of its runs that ended.
+    pub last_run: Option<LastRun>,
     /// Labels of the owner's.
     pub tags: Vec<String>,
     /// What must be ready before it starts.
@@ -142,6 +147,48 @@ impl MetricView {
             rollup: metric.rollup,
         }
     }
+}
+
+/// A run under way.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OpenRun {
+    /// What its sender calls it.
+    pub rid: Option<String>,
+    /// When its start was told.
+    #[serde(serialize_with = "date")]
+    pub started_at: Timestamp,
+    /// Seconds since then.
+    pub running_for: f64,
+}
+
+/// A run that ended. Its output is with its record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastRun {
+    /// What its sender calls it.
+    pub rid: Option<String>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Its exit status.
+    pub exit_code: Option<i32>,
+    /// When it began, if anybody knows.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Option<Timestamp>,
+    /// When its end was told.
+    #[serde(serialize_with = "date")]
+    pub ended_at: Timestamp,
+    /// How many seconds it took, if anybody knows.
+    pub duration: Option<f64>,
+    /// What there is to say about it.
+    pub message: Option<String>,
+}
+
+/// A date as RFC 3339.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference to the field"
+)]
+fn date<S: Serializer>(date: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&date.rfc3339())
 }
 
 /// A date as RFC 3339, or null.

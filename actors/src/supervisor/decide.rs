@@ -69,15 +69,23 @@ impl Supervisor {
             return;
         };
         let mut event = report.event;
-        if let Event::Pulse { generation, .. } | Event::Error { generation, .. } = &mut event {
+        if let Event::Pulse { generation, .. }
+        | Event::Error { generation, .. }
+        | Event::Run { generation, .. } = &mut event
+        {
             *generation = entry.generation_of(*generation);
         }
+        let about_runs = matches!(event, Event::Run { .. });
         if let Event::Sighted { generation, at, .. } = &mut event {
             *generation = entry.generation_of(*generation);
             *at = self.moment(at.mono);
         }
         self.happen(id, event, self.moment(report.at));
         drop(report.place);
+        if about_runs && let Some(entry) = self.entries.get(id as usize) {
+            let in_run = entry.service.is_in_run();
+            entry.door.in_run.store(in_run, Ordering::Relaxed);
+        }
         if let Some(ack) = report.ack {
             self.outbox.acks.push(ack);
             self.urgent.push(id);
@@ -182,6 +190,10 @@ impl Supervisor {
             Action::RestartCommand => Poke::RestartCommand,
             Action::AskRestart => {
                 self.brake.ask(id);
+                return;
+            }
+            Action::Record(run) => {
+                self.record(id, run);
                 return;
             }
             Action::Tell(change) => {

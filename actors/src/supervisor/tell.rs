@@ -3,8 +3,9 @@
 use super::*;
 
 use supervisor_core::event::{Change, Generation};
+use supervisor_core::run::Run;
 
-use crate::messages::{NewEvent, Patrol};
+use crate::messages::{NewEvent, NewRun, Patrol};
 
 use super::roll::Kept;
 
@@ -48,6 +49,15 @@ impl Supervisor {
             change,
         });
         self.urgent.push(id);
+    }
+
+    /// Records a run.
+    pub(super) fn record(&mut self, id: u32, run: Box<Run>) {
+        if let Some(entry) = self.entries.get(id as usize) {
+            let service = entry.spec.name.clone();
+            self.outbox.runs.push(NewRun { service, run });
+            self.urgent.push(id);
+        }
     }
 
     /// Records what happened to us ourselves.
@@ -176,6 +186,7 @@ impl Supervisor {
     /// the commit of just this.
     pub(super) fn send(&mut self) {
         self.tell_concerns();
+        // Runs and memories come with something urgent.
         let nothing = self.urgent.is_empty()
             && self.outbox.events.is_empty()
             && self.outbox.forget.is_empty()

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Drain, KV, Key, Logger, OwnedKVList, Record, Serializer};
 
+use supervisor_core::Timestamp;
+
 use crate::messages::Mark;
 use crate::ports::{
-    Batch, Bygone, DeaconFile, Deleted, EventQuery, EventRow, Marks, Store, StoreError,
+    Batch, Bygone, DeaconFile, Deleted, EventQuery, EventRow, Marks, RunQuery, RunRow, Store,
+    StoreError,
 };
 
 /// A database in memory. Clones share it.
@@ -19,6 +22,7 @@ pub struct MemoryStore(Arc<Mutex<Contents>>);
 #[derive(Default)]
 struct Contents {
     events: Vec<EventRow>,
+    runs: Vec<(String, RunRow)>,
     memories: BTreeMap<String, String>,
     failure: Option<StoreError>,
     panics: bool,
@@ -102,6 +106,24 @@ impl Store for MemoryStore {
         for name in &batch.forget {
             contents.memories.remove(name.as_str());
         }
+        for run in &batch.runs {
+            let service = run.service.as_str();
+            let id = contents.runs.iter().filter(|(of, _)| of == service);
+            let id = i64::try_from(id.count()).expect("fewer runs") + 1;
+            let run = &run.run;
+            let row = RunRow {
+                id,
+                rid: run.rid.as_ref().map(ToString::to_string),
+                outcome: run.outcome.as_str().to_owned(),
+                exit_code: run.exit_code.map(i64::from),
+                started_at: run.began.map(Timestamp::rfc3339_micros),
+                ended_at: run.ended.rfc3339_micros(),
+                duration: run.took.map(|took| took.as_secs_f64()),
+                message: run.message.clone(),
+                output: run.output.clone(),
+            };
+            contents.runs.push((service.to_owned(), row));
+        }
         for (name, memory) in &batch.memories {
             contents
                 .memories
@@ -148,7 +170,26 @@ impl Store for MemoryStore {
         let goes = |row: &EventRow| row.service == bygone.service.as_str() && row.time < date;
         contents.events.retain(|row| !goes(row));
         let events = (before - contents.events.len()) as u64;
-        Ok(Deleted { events, next: None })
+        Ok(Deleted {
+            records: events,
+            next: None,
+        })
+    }
+
+    fn runs(&mut self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError> {
+        let contents = self.lock();
+        let rows = contents.runs.iter().rev();
+        Ok(rows
+            .filter(|(service, _)| *service == query.service)
+            .map(|(_, row)| row)
+            .filter(|row| query.before.is_none_or(|before| row.id < before))
+            .filter(|row| query.number.is_none_or(|number| row.id == number))
+            .take(usize::try_from(query.limit).unwrap_or(usize::MAX))
+            .map(|row| RunRow {
+                output: row.output.clone().filter(|_| query.output),
+                ..row.clone()
+            })
+            .collect())
     }
 
     fn notices(&mut self) -> Vec<String> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use supervisor_actors::ports::{
-    Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Store, StoreError,
+    Batch, Bygone, Clock, Deleted, EventQuery, EventRow, RunQuery, RunRow, Store, StoreError,
 };
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
@@ -32,6 +32,7 @@ pub(super) mod fault;
 mod older;
 pub(super) mod open;
 mod prune;
+mod runs;
 pub(super) mod schema;
 #[cfg(test)]
 mod tests;
@@ -220,7 +221,11 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.events.is_empty() && batch.forget.is_empty() && batch.memories.is_empty() {
+        let nothing = batch.events.is_empty()
+            && batch.runs.is_empty()
+            && batch.forget.is_empty()
+            && batch.memories.is_empty();
+        if nothing {
             return Ok(());
         }
         self.with(|open| {
@@ -230,6 +235,7 @@ impl Store for SqliteStore {
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let next_id = write_events(&transaction, batch, next_id)?;
             unremember(&transaction, &batch.forget)?;
+            runs::write(&transaction, &batch.runs)?;
             let memories = batch.memories.iter();
             write_memories(
                 &transaction,
@@ -249,6 +255,10 @@ impl Store for SqliteStore {
 
     fn delete(&mut self, bygone: &Bygone) -> Result<Deleted, StoreError> {
         self.with(|open| prune::delete(&open.connection, bygone))
+    }
+
+    fn runs(&mut self, query: &RunQuery) -> Result<Vec<RunRow>, StoreError> {
+        self.with(|open| runs::read(&open.connection, query))
     }
 
     fn notices(&mut self) -> Vec<String> {

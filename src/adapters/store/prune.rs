@@ -9,7 +9,8 @@ const LOOKED_AT: i64 = 20_000;
 /// How often it is looked whether something is old.
 const EVERY: Duration = Duration::from_secs(60);
 /// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
-const DISTRUST: Duration = Duration::from_secs(24 * 3600);
+const DISTRUST: Duration = DAY;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// By how much it must jump to be distrusted.
 const JUMP_MICROS: i64 = 3_600_000_000;
 
@@ -22,6 +23,8 @@ pub(super) struct Pruning {
     /// How far the wall clock was ahead of the monotonic one, in microseconds.
     ahead: i64,
     trusted_from: Mono,
+    /// When it is looked next whether runs are old.
+    runs: Mono,
 }
 
 impl Pruning {
@@ -31,6 +34,7 @@ impl Pruning {
             oldest,
             ahead: ahead(now, wall),
             trusted_from: now,
+            runs: now,
         }
     }
 
@@ -70,6 +74,12 @@ pub(super) fn prune(
             .prepare_cached(schema::LAST_TO_FORGET)?
             .query_row(params![wall.0.saturating_sub(keep), STEP], |row| row.get(0))?;
         last = last.max(old.unwrap_or(i64::MIN));
+        if now >= pruning.runs {
+            // A look at each of them: once a day.
+            pruning.runs = now + DAY;
+            let keep = i64::try_from(runs::KEEP.as_micros()).unwrap_or(i64::MAX);
+            runs::forget_ended(connection, Timestamp(wall.0.saturating_sub(keep)))?;
+        }
     }
     pruning.oldest = oldest;
     if last >= oldest {
@@ -97,8 +107,16 @@ pub(super) fn delete(connection: &Connection, bygone: &Bygone) -> Result<Deleted
         bygone.service.as_str(),
         bygone.before.0
     ])?;
+    // With the first step: a service has few.
+    let runs = if bygone.from == 0 {
+        connection
+            .prepare_cached(schema::DELETE_RUNS)?
+            .execute(params![bygone.service.as_str(), bygone.before.0])?
+    } else {
+        0
+    };
     Ok(Deleted {
-        events: events as u64,
+        records: (events + runs) as u64,
         next: (to <= newest).then_some(to),
     })
 }

@@ -23,6 +23,21 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         to_     TEXT,
         reason  TEXT NOT NULL
      );",
+    // 2: runs have a number of their own within each service, so that what is shown together
+    // lies together. `output` comes last: a list of runs need not read what they printed.
+    "CREATE TABLE run (
+        service   TEXT NOT NULL,
+        n         INTEGER NOT NULL,
+        rid       TEXT,
+        outcome   TEXT NOT NULL,
+        exit_code INTEGER,
+        began     INTEGER,
+        ended     INTEGER NOT NULL,
+        took      INTEGER,
+        message   TEXT,
+        output    TEXT,
+        PRIMARY KEY (service, n)
+     ) WITHOUT ROWID;",
 ];
 
 pub(crate) const LOAD: &str = "SELECT name, memory, sum FROM service";
@@ -50,6 +65,23 @@ pub(crate) const DELETE: &str = "DELETE FROM event
     WHERE id >= ?1 AND id < ?2 AND service = ?3 AND time < ?4
       AND id < (SELECT max(id) FROM event)";
 
+pub(crate) const LAST_RUN: &str = "SELECT max(n) FROM run WHERE service = ?1";
+pub(crate) const RECORD_RUN: &str =
+    "INSERT INTO run (service, n, rid, outcome, exit_code, began, ended, took, message, output)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+pub(crate) const RUNS: &str =
+    "SELECT n, rid, outcome, exit_code, began, ended, took, message FROM run
+     WHERE service = ?1 AND n < ?2 AND (?3 IS NULL OR n = ?3) ORDER BY n DESC LIMIT ?4";
+pub(crate) const RUNS_WITH_OUTPUT: &str =
+    "SELECT n, rid, outcome, exit_code, began, ended, took, message, output FROM run
+     WHERE service = ?1 AND n < ?2 AND (?3 IS NULL OR n = ?3) ORDER BY n DESC LIMIT ?4";
+pub(crate) const FORGET_OUTPUT: &str =
+    "UPDATE run SET output = NULL WHERE service = ?1 AND n > ?2 AND n <= ?3";
+pub(crate) const FORGET_RUNS: &str = "DELETE FROM run WHERE service = ?1 AND n <= ?2";
+pub(crate) const FORGET_RUNS_ENDED: &str = "DELETE FROM run WHERE ended < ?1";
+
+pub(crate) const DELETE_RUNS: &str = "DELETE FROM run WHERE service = ?1 AND ended < ?2";
+
 /// Every statement that we run: a database in which one of them cannot be prepared is not ours.
 const STATEMENTS: &[&str] = &[
     LOAD,
@@ -62,6 +94,14 @@ const STATEMENTS: &[&str] = &[
     LAST_TO_FORGET,
     FORGET,
     DELETE,
+    LAST_RUN,
+    RECORD_RUN,
+    RUNS,
+    RUNS_WITH_OUTPUT,
+    FORGET_OUTPUT,
+    FORGET_RUNS,
+    FORGET_RUNS_ENDED,
+    DELETE_RUNS,
 ];
 
 /// What a database of ours is made of.

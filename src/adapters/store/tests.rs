@@ -10,7 +10,7 @@ use super::*;
 
 /// Clocks that stand until they are set.
 #[derive(Default)]
-struct SetClock {
+pub(super) struct SetClock {
     mono: AtomicU64,
     wall: AtomicI64,
 }
@@ -27,7 +27,7 @@ impl Clock for SetClock {
 
 impl SetClock {
     /// Both clocks go on.
-    fn pass(&self, time: Duration) {
+    pub(super) fn pass(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).expect("some years at most");
         self.mono.fetch_add(nanos, Ordering::Relaxed);
         self.jump(i64::try_from(time.as_micros()).expect("some years at most"));
@@ -41,17 +41,17 @@ impl SetClock {
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// 2026-11-22T01:02:03.004005Z
 const START: i64 = 1_795_309_323_004_005;
 
-struct World {
+pub(super) struct World {
     home: tempfile::TempDir,
-    clock: Arc<SetClock>,
+    pub(super) clock: Arc<SetClock>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = SetClock::default();
         clock.mono.store(1_000_000_000_000, Ordering::Relaxed);
         clock.wall.store(START, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl World {
         self.home.path().join("state.db")
     }
 
-    fn store(&self) -> SqliteStore {
+    pub(super) fn store(&self) -> SqliteStore {
         SqliteStore::new(self.home.path(), WEEK, self.clock.clone())
     }
 
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-fn name(text: &str) -> ServiceName {
+pub(super) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).expect("a name")
 }
 
@@ -700,7 +700,7 @@ fn only_what_is_asked_for_is_deleted_in_steps() {
         let mut steps = Vec::new();
         loop {
             let step = store.delete(&bygone).expect("deleted");
-            steps.push(step.events);
+            steps.push(step.records);
             match step.next {
                 Some(next) => bygone.from = next,
                 None => return steps,

@@ -39,7 +39,7 @@ async fn what_is_older_goes_and_what_is_younger_or_anothers_stays() {
     // It is said, and not in what can be deleted like this.
     let told = world.actors.events("internal.archive").await;
     let reason = &told.last().expect("an event").reason;
-    assert!(reason.contains("events of a before"), "{reason}");
+    assert!(reason.contains("events and runs of a before"), "{reason}");
     let path = "/api/history/internal.archive?older_than=0s";
     let answer = world.tcp("DELETE", path, &[TOKEN]).await;
     assert_eq!((answer.status, &*answer.code()), (403, "internal"));

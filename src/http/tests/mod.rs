@@ -10,4 +10,5 @@ mod pulses;
 mod readers;
 mod register;
 mod rights;
+mod runs;
 mod world;

@@ -11,6 +11,7 @@ use crate::event::{Generation, Moment};
 use crate::level::Level;
 use crate::metrics::Metrics;
 use crate::policy::{Policy, Watch};
+use crate::run::Runs;
 use crate::time::Time;
 
 /// What a service must remember across our own death. Unknown fields are ignored and missing
@@ -92,6 +93,8 @@ pub(super) struct Said {
     pub(super) extended: Time,
     /// Beyond which its stop is extended no more, once it has asked for that.
     pub(super) stop_by: Option<Time>,
+    /// Its runs.
+    pub(super) runs: Runs,
 }
 
 /// A value, or the default of one that a newer version wrote and we do not know.

@@ -46,6 +46,7 @@ mod judge;
 mod ladder;
 mod memory;
 mod progress;
+mod runs;
 mod says;
 mod signs;
 mod starts;
@@ -268,6 +269,13 @@ impl Service {
         self.memory.probes >= critical
     }
 
+    /// Whether runs of it are under way: then a success may end one.
+    #[must_use]
+    pub fn is_in_run(&self) -> bool {
+        let said = self.memory.said.as_deref();
+        said.is_some_and(|said| said.runs.is_under_way())
+    }
+
     /// Whether it is left alone on request.
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -349,6 +357,7 @@ impl Service {
                 message,
                 critical,
             } => self.erred(generation, &message, critical, now, out),
+            Event::Run { generation, sign } => self.run_told(generation, *sign, now, out),
             Event::ProbePassed { generation } => self.probe_passed(generation, now, out),
             Event::ProbeFailed {
                 generation,

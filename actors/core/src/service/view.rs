@@ -8,8 +8,9 @@ use super::state::State;
 use super::{Now, Service};
 use crate::name::ServiceName;
 use crate::policy::Watch;
+use crate::run::Runs;
 use crate::time::Time;
-use crate::view::{MetricView, View};
+use crate::view::{LastRun, MetricView, OpenRun, View};
 
 impl Service {
     /// Everything known of it, to be shown.
@@ -30,6 +31,7 @@ impl Service {
             && memory.state.pid().is_some();
         let missed = self.missed(now);
         let last = memory.last;
+        let runs = memory.said.as_ref().map(|said| &said.runs);
         let living = match memory.state {
             State::Starting { .. }
             | State::Running { .. }
@@ -108,6 +110,23 @@ impl Service {
                 | State::External { .. }
                 | State::Resumed { .. } => None,
             },
+            run: runs.and_then(Runs::youngest).map(|open| {
+                let mono = now.at.mono.since(open.began.mono);
+                OpenRun {
+                    rid: open.rid.as_ref().map(ToString::to_string),
+                    started_at: open.began.wall,
+                    running_for: seconds(mono.max(now.at.time.since(open.began.time))),
+                }
+            }),
+            last_run: runs.and_then(Runs::last).map(|last| LastRun {
+                rid: last.rid.as_ref().map(ToString::to_string),
+                outcome: last.outcome,
+                exit_code: last.exit_code,
+                started_at: last.began,
+                ended_at: last.ended,
+                duration: last.took.map(seconds),
+                message: last.message.clone(),
+            }),
             tags: tags.to_vec(),
             depends_on: depends_on.to_vec(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::state::{Ended, How};
 use crate::event::{Exit, RestartKind};
+use crate::run::Run;
 use crate::time::Timestamp;
 
 /// A duration as people say it: `450 ms`, `2.5 s`, `95 s`, `25h 3m`.
@@ -109,6 +110,22 @@ pub(super) fn exited(exit: &Exit) -> String {
         (None, Some(code)) => format!("exited with code {code}{oom}"),
         (None, None) => format!("ended, nobody knows how{oom}"),
     }
+}
+
+/// `run failed with exit code 3 after 2.5 s: no space left`.
+pub(super) fn run_failed(run: &Run) -> String {
+    let mut text = "run failed".to_owned();
+    // Writing to a String cannot fail.
+    if let Some(code) = run.exit_code {
+        let _ = write!(text, " with exit code {code}");
+    }
+    if let Some(took) = run.took {
+        let _ = write!(text, " after {}", span(took));
+    }
+    if let Some(message) = &run.message {
+        let _ = write!(text, ": {message}");
+    }
+    text
 }
 
 /// Why a restart outside of any series was begun.

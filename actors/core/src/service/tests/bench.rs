@@ -10,6 +10,7 @@ use crate::event::{Action, Change, Event, EventKind, Exit, Generation, Moment, N
 use crate::level::{After, Level, Profile, Thresholds};
 use crate::name::ServiceName;
 use crate::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use crate::run::Run;
 use crate::service::{Memory, Now, Service};
 use crate::time::{Mono, Time, Timestamp};
 use crate::view::View;
@@ -79,6 +80,8 @@ pub(super) struct Bench {
     pub(super) now: Now,
     /// Everything told so far.
     pub(super) told: Vec<Change>,
+    /// Every run recorded so far.
+    pub(super) runs: Vec<Run>,
 }
 
 impl Bench {
@@ -97,6 +100,7 @@ impl Bench {
             beats: RefCell::default(),
             now,
             told: Vec::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -149,6 +153,7 @@ impl Bench {
         for action in actions {
             match action {
                 Action::Tell(change) => self.told.push(change),
+                Action::Record(run) => self.runs.push(*run),
                 Action::Start { .. }
                 | Action::Stop { .. }
                 | Action::Extend { .. }

@@ -16,6 +16,7 @@ use crate::backoff::{Backoff, Intensity};
 use crate::event::{Event, Generation, Note, PulseState, RestartKind, StartFailure, StartFault};
 use crate::level::Level;
 use crate::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use crate::run::{RunEnd, RunId, RunSign};
 
 /// What the world does next.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,9 @@ enum Deed {
     /// It asks for so many seconds more.
     Extend(u16),
     Error(bool),
+    RunStarts(Option<u8>),
+    RunSucceeds(Option<u8>),
+    RunFails,
     ProbeFails(bool),
     ProbePasses,
     SaysReady,
@@ -103,6 +107,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (0_i64..3, 1_u8..12).prop_map(|(number, times)| Deed::CountOn(number, times)),
         2 => (0_u16..3_000).prop_map(Deed::Extend),
         3 => prop::bool::weighted(0.2).prop_map(Deed::Error),
+        2 => prop::option::of(0_u8..4).prop_map(Deed::RunStarts),
+        2 => prop::option::of(0_u8..4).prop_map(Deed::RunSucceeds),
+        1 => Just(Deed::RunFails),
         3 => any::<bool>().prop_map(Deed::ProbeFails),
         2 => Just(Deed::ProbePasses),
         2 => Just(Deed::SaysReady),
@@ -125,6 +132,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => any::<bool>().prop_map(Deed::HoldGrants),
         1 => any::<bool>().prop_map(Deed::CommandsFail),
     ]
+}
+
+fn rid(name: u8) -> RunId {
+    RunId::new(&name.to_string()).unwrap()
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
@@ -255,13 +266,7 @@ impl World {
             }
             Deed::Error(critical) => {
                 if self.lives() {
-                    if !self.stopped {
-                        self.base = self.now();
-                        // A sign of life, too: what it was poked for as silent is over.
-                        if !self.is_unready() && !self.has_another_fault() {
-                            self.pokes = 0;
-                        }
-                    }
+                    self.erred();
                     self.on(Event::Error {
                         generation,
                         message: "broken".to_owned(),
@@ -269,6 +274,22 @@ impl World {
                     })?;
                 }
             }
+            Deed::RunStarts(name) => {
+                let rid = name.map(rid);
+                self.on(Event::Run {
+                    generation,
+                    sign: Box::new(RunSign::Start { rid }),
+                })?;
+            }
+            Deed::RunSucceeds(name) => self.run_ends(RunEnd {
+                rid: name.map(rid),
+                ..RunEnd::default()
+            })?,
+            Deed::RunFails => self.run_ends(RunEnd {
+                failed: true,
+                exit_code: Some(1),
+                ..RunEnd::default()
+            })?,
             Deed::ProbeFails(passed_before) => self.probe_fails(passed_before)?,
             Deed::ProbePasses => self.probe_passes()?,
             Deed::SaysReady => {

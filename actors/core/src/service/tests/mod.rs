@@ -13,6 +13,7 @@ mod pauses;
 mod pokes;
 mod probes;
 mod progress;
+mod runs;
 mod says;
 mod stops;
 mod world;

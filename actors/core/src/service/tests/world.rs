@@ -12,6 +12,7 @@ use super::histories::Meanwhile;
 use crate::event::{Action, Event, Exit, Generation, Note, PulseState};
 use crate::level::Level;
 use crate::policy::{Policy, Ready, Watch};
+use crate::run::{RunEnd, RunSign};
 use crate::time::Time;
 
 /// A process, as the world knows it.
@@ -190,6 +191,9 @@ impl World {
                 .as_ref()
                 .is_none_or(|note| note.state != Some(PulseState::Stuck)),
             Event::ProbePassed { .. } => true,
+            Event::Run { sign, .. } => {
+                matches!(&**sign, RunSign::End(end) if !end.failed)
+            }
             _ => false,
         };
         let may_lower = clean
@@ -249,6 +253,7 @@ impl World {
             }
             Action::AskRestart => self.waits_for_grant = true,
             Action::Tell(change) => self.told(&change)?,
+            Action::Record(run) => prop_assert!(run.began.is_none_or(|at| at <= run.ended)),
         }
         Ok(())
     }
@@ -357,27 +362,7 @@ impl World {
             return Ok(());
         }
         let count = if note.is_some() { 1 } else { u32::from(count) };
-        self.pulses += u64::from(count);
-        if !self.stopped {
-            let now = self.now();
-            self.base = now;
-            self.heard = true;
-            let back =
-                self.is_external() && ["backoff", "quarantined"].contains(&self.bench.state());
-            if back {
-                self.moved = now;
-            }
-            self.says(note.as_ref());
-            if back {
-                self.row = 0;
-                // What its end says is of no interest any more.
-                self.command = None;
-            }
-            let refuted = !self.is_unready() || self.policy().ready == Ready::Pulse;
-            if back || (refuted && !self.has_another_fault()) {
-                self.pokes = 0;
-            }
-        }
+        self.pulsed(count, note.as_ref());
         let generation = self.generation;
         if note.is_none() && self.bench.fast(generation, count, self.bench.now.at) {
             prop_assert_eq!(self.bench.level(), Level::Healthy);
@@ -448,6 +433,58 @@ impl World {
     pub(super) fn is_refused(&self) -> bool {
         let [_, _, critical] = self.policy().thresholds.counts;
         self.policy().poke_on.probe && self.row >= critical
+    }
+
+    /// A run of it has ended: a pulse, or an error.
+    pub(super) fn run_ends(&mut self, end: RunEnd) -> Result<(), TestCaseError> {
+        if !self.lives() {
+            return Ok(());
+        }
+        if end.failed {
+            self.erred();
+        } else {
+            self.pulsed(1, None);
+        }
+        self.on(Event::Run {
+            generation: self.generation,
+            sign: Box::new(RunSign::End(end)),
+        })
+    }
+
+    /// It reports an error: a sign of life, too.
+    pub(super) fn erred(&mut self) {
+        if !self.stopped {
+            self.base = self.now();
+            // What it was poked for as silent is over.
+            if !self.is_unready() && !self.has_another_fault() {
+                self.pokes = 0;
+            }
+        }
+    }
+
+    /// It pulses.
+    fn pulsed(&mut self, count: u32, note: Option<&Note>) {
+        self.pulses += u64::from(count);
+        if !self.stopped {
+            let now = self.now();
+            self.base = now;
+            self.heard = true;
+            let back =
+                self.is_external() && ["backoff", "quarantined"].contains(&self.bench.state());
+            if back {
+                self.moved = now;
+            }
+            self.says(note);
+            if back {
+                self.row = 0;
+                // What its end says is of no interest any more.
+                self.command = None;
+            }
+            let refuted = !self.is_unready() || self.policy().ready == Ready::Pulse;
+            if back || (refuted && !self.has_another_fault()) {
+                self.pokes = 0;
+            }
+        }
     }
 
     pub(super) fn reload(&mut self, meanwhile: Meanwhile) -> Result<(), TestCaseError> {
