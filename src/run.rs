@@ -27,7 +27,6 @@ use crate::adapters::deacon_file::RealDeaconFile;
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::dice::RealDice;
 use crate::adapters::errands::{self, RealErrands};
-use crate::adapters::http_client::HttpCalls;
 use crate::adapters::logging::{self, LogGuard};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
@@ -150,9 +149,7 @@ async fn serve(
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let own = settings.supervisor;
     let clock = Arc::new(RealClock);
-    let url = own
-        .listen
-        .map_or_else(String::new, |address| format!("http://{address}"));
+    let url = own.url();
     let services = settings.services.len();
     let estop = data_dir.path().join("ESTOP");
 
@@ -160,10 +157,11 @@ async fn serve(
         "version" => env!("CARGO_PKG_VERSION"), "pid" => std::process::id(),
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
     let limit = GivenLimit::raise();
+    settings.probes.commands.limit(limit);
     let processes = Rc::new(ShimProcesses::new(data_dir, url.clone(), limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let registrants = settings.registrants;
-    let calls = HttpCalls::default();
+    let calls = settings.probes.calls.clone();
     let common = sinks::Common {
         host: own.name.clone(),
         url: own.listen.map(|_| url.clone()),

@@ -47,6 +47,12 @@ pub trait Source: Alike + Any + Debug + Send + Sync {
         true
     }
 
+    /// How far apart its pulses may be while all is well, where it knows that: a service
+    /// without an `interval` promises no more than that.
+    fn rhythm(&self) -> Option<Duration> {
+        None
+    }
+
     /// Begins to listen for a service of its own, on the actors' thread, inside their runtime; must not block. What it
     /// cannot open it says in the log and tries again, it never gives the service up.
     fn open(&self, service: &ServiceSpec, ear: Ear) -> Box<dyn Listening>;

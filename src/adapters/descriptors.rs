@@ -24,6 +24,11 @@ impl GivenLimit {
         Self(given)
     }
 
+    /// The present one: before it is raised, the one that we were started with.
+    pub(crate) fn present() -> Self {
+        Self(getrlimit(Resource::Nofile))
+    }
+
     /// Gives it to a process that we have just started and that is still ours to wait for. Not
     /// done by the process itself: that would cost a fork with our size.
     pub(crate) fn give_to(self, pid: u32) {

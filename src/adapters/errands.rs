@@ -1,16 +1,13 @@
 //! The owner's short commands and calls: nudges, restart commands.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::process::{ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use awc::http::{Method, StatusCode, Uri};
 use futures_util::future::{LocalBoxFuture, ready};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use rustix::fs::{MemfdFlags, SealFlags};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -20,6 +17,7 @@ use supervisor_actors::spec::{Nudge, ServiceSpec};
 use crate::adapters::child_env::{Identity, Variables};
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::http_client::{Bounds, HttpCalls, Trust};
+use crate::adapters::output::{Output, ended};
 
 /// How long commands and calls may take.
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +39,6 @@ impl Default for Patience {
 
 /// How long we wait for a killed command's end before we leave it to the kernel.
 const KILLED: Duration = Duration::from_secs(2);
-/// How much of a command's output there is room for.
-const OUTPUT_ROOM: u64 = 256 * 1024;
-/// How much of its end is shown.
-const OUTPUT_SHOWN: u64 = 500;
 
 /// Runs errands on the thread of the actors.
 #[derive(Debug)]
@@ -175,7 +169,11 @@ async fn run(
     }
     match timeout(patience, child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(format!("{program} {}{}", ended(status), output.tail())),
+        Ok(Ok(status)) => Err(format!(
+            "{program} {}{}",
+            ended(status.code(), status.signal()),
+            output.tail()
+        )),
         Ok(Err(error)) => Err(format!("{program} could not be waited for: {error}")),
         Err(_elapsed) => {
             // It has not been waited for: the number is still its own.
@@ -192,57 +190,6 @@ async fn run(
                 "{program} did not end within {} {left}{tail}",
                 humantime::format_duration(patience)
             ))
-        }
-    }
-}
-
-fn ended(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with code {code}"),
-        (None, Some(signal)) => match Signal::try_from(signal) {
-            Ok(signal) => format!("was ended by {signal}"),
-            Err(_) => format!("was ended by signal {signal}"),
-        },
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-/// A command's output, in memory of a fixed size. No pipe: a daemon that the command leaves
-/// behind would die of SIGPIPE, or keep us reading. What does not fit is refused to it.
-struct Output(File);
-
-impl Output {
-    fn new() -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create("output", flags)?);
-        file.set_len(OUTPUT_ROOM)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-        Ok(Self(file))
-    }
-
-    /// Another descriptor of the same open file: all write behind one another.
-    fn writer(&self) -> io::Result<File> {
-        self.0.try_clone()
-    }
-
-    /// Its last words, on one line, after a colon; nothing if it said nothing.
-    fn tail(&self) -> String {
-        use std::io::Seek as _;
-        let end = (&self.0).stream_position().unwrap_or(0);
-        let from = end.saturating_sub(OUTPUT_SHOWN);
-        let mut bytes = vec![0; usize::try_from(end - from).unwrap_or(0)];
-        if self.0.read_exact_at(&mut bytes, from).is_err() {
-            return String::new();
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let cut = if from > 0 { "…" } else { "" };
-        match text.trim() {
-            "" => String::new(),
-            text => {
-                let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-                format!(": {cut}{}", lines.join(" | "))
-            }
         }
     }
 }

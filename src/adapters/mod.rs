@@ -13,6 +13,7 @@ pub(crate) mod file_watch;
 pub(crate) mod http_client;
 pub(crate) mod logging;
 pub(crate) mod marks;
+pub(crate) mod output;
 pub(crate) mod processes;
 pub(crate) mod sinks;
 pub(crate) mod small_file;

@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use actix_web::http::{Method, Uri};
 use supervisor_actors::spec::Nudge;
 use supervisor_core::backoff::{Backoff, Intensity};
 use supervisor_core::policy::PokeOn;
 
+use super::address;
 use super::duration::{self, show};
 use super::reader::{Sink, Table, Taken};
 use super::signals;
@@ -283,7 +283,9 @@ fn nudge(value: &Value<'_>) -> Option<Nudge> {
     };
     let signal = table.take("signal", signals::nudge_signal);
     let exec = table.take("exec", words::command);
-    let http = table.take("http", http);
+    let http = table.take("http", |v| {
+        address::call(v, "POST", "\"POST http://127.0.0.1:8080/wake\"")
+    });
     let tmux = table.take("tmux", |v| {
         v.need_some_text("\"session\"").map(str::to_owned)
     });
@@ -315,30 +317,4 @@ fn nudge(value: &Value<'_>) -> Option<Nudge> {
         .or_else(|| exec.value().map(Nudge::Exec))
         .or_else(|| http.value().map(|(method, url)| Nudge::Http(method, url)))
         .or_else(|| typed.map(|(session, text)| Nudge::Tmux(session, text)))
-}
-
-/// `POST http://host/path`; without a method it is a POST.
-fn http(value: &Value<'_>) -> Option<(String, String)> {
-    const HELP: &str = "a method and a URL: \"POST http://127.0.0.1:8080/wake\"";
-    let text = value.need_some_text("\"POST http://127.0.0.1:8080/wake\"")?;
-    let mut words = text.split_whitespace();
-    let (method, url) = match (words.next(), words.next(), words.next()) {
-        (Some(url), None, None) => ("POST", url),
-        (Some(method), Some(url), None) => (method, url),
-        _ => return value.wrong("is no call", HELP),
-    };
-    let usual = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-    if !Method::from_bytes(method.as_bytes()).is_ok_and(|m| usual.contains(&m.as_str())) {
-        let problem = format!("has an unknown method, {method:?}");
-        return value.wrong(problem, format!("one of {}", usual.join(", ")));
-    }
-    let uri = match url.parse::<Uri>() {
-        Ok(uri) => uri,
-        Err(error) => return value.wrong(format!("is no URL: {error}"), HELP),
-    };
-    let known = [Some("http"), Some("https")].contains(&uri.scheme_str());
-    if !known || uri.host().is_none_or(str::is_empty) {
-        return value.wrong("is no http:// or https:// URL with a host", HELP);
-    }
-    Some((method.to_owned(), url.to_owned()))
 }

@@ -11,6 +11,7 @@
 //! `docs/reference.toml` (a test compares the two). The keys of a source of pulses are taken
 //! by the source: see [`crate::sources`].
 
+pub(crate) mod address;
 mod alerts;
 mod check;
 pub(crate) mod duration;
@@ -28,7 +29,7 @@ mod signals;
 mod supervisor;
 mod sync;
 pub(crate) mod value;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
 pub(crate) use self::sync::{SyncSettings, Target};
 
 use crate::adapters::file_watch::FileWatch;
+use crate::sources::{About, Means};
 
 use self::errors::SHOWN_AT_MOST;
 use self::reader::{Sink, Table};
@@ -84,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) alerts: AlertSettings,
     /// Who watches files, one for all.
     pub(crate) files: FileWatch,
+    /// What all probes share.
+    pub(crate) probes: Means,
     /// How services are judged that register themselves.
     pub(crate) registrants: Registrants,
 }
@@ -178,19 +182,20 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let mut alerts = alerts::read(&mut root.table("alerts"), env);
 
     let files = FileWatch::default();
+    let probes = Means::new(&supervisor.data_dir, supervisor.url());
+    let about = About {
+        ours: false,
+        interval: defaults.interval,
+        data_dir: &supervisor.data_dir,
+        files: &files,
+        probes: &probes,
+    };
     let mut policies = Policies::default();
     let mut services: Vec<Placed> = Vec::new();
     for entry in root.table("services").entries() {
         if let Some(name) = service::name(&entry, sink) {
-            let data_dir = &supervisor.data_dir;
-            services.push(service::read(
-                &entry,
-                name,
-                &defaults,
-                data_dir,
-                &files,
-                &mut policies,
-            ));
+            let service = service::read(&entry, name, &defaults, about, &mut policies);
+            services.push(service);
         }
     }
     for entry in heartbeat.table("services").entries() {
@@ -236,6 +241,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
         sync,
         alerts,
         files,
+        probes,
         registrants: Registrants(Rc::new(defaults)),
     }
 }

@@ -20,7 +20,6 @@ use super::ladder;
 use super::process;
 use super::reader::{Entry, Given, Sink, Table, Taken};
 use super::value::Value;
-use crate::adapters::file_watch::FileWatch;
 use crate::sources::{self, About};
 
 /// A service, and where its parts stand in the file.
@@ -91,13 +90,12 @@ pub(super) fn name(entry: &Entry<'_>, sink: &Sink) -> Option<ServiceName> {
     }
 }
 
-/// Reads one `[services.NAME]`.
+/// Reads one `[services.NAME]`; of `about` what is the same for all services.
 pub(super) fn read(
     entry: &Entry<'_>,
     name: ServiceName,
     defaults: &Defaults,
-    data_dir: &Path,
-    files: &FileWatch,
+    about: About<'_>,
     policies: &mut Policies,
 ) -> Placed {
     let mut placed = Placed {
@@ -113,8 +111,7 @@ pub(super) fn read(
         let about = About {
             ours: keys.process.is_ours(),
             interval: keys.interval.clone().or(defaults.interval),
-            data_dir,
-            files,
+            ..about
         };
         keys.sources = sources::read(&mut table, &about);
         placed.pause_file = table
@@ -261,7 +258,9 @@ impl Keys {
                 .help("give it an `interval`, or leave `ready` out: then it is \"running\""),
             );
         }
-        let interval = self.interval.or(defaults.interval);
+        let rhythms = self.sources.iter().filter_map(|source| source.rhythm());
+        let slowest = rhythms.max().unwrap_or_default();
+        let interval = self.interval.or(defaults.interval.max(slowest));
         // Where silence is not judged at all, a process pulses by living.
         let watch = match (ours, promises && defaults.enabled) {
             (false, _) => Watch::External,

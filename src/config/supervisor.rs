@@ -39,6 +39,14 @@ pub(crate) struct SupervisorSettings {
     pub(crate) shutdown_timeout: Duration,
 }
 
+impl SupervisorSettings {
+    /// Where processes of ours find the API over TCP; empty for nowhere.
+    pub(crate) fn url(&self) -> String {
+        self.listen
+            .map_or_else(String::new, |address| format!("http://{address}"))
+    }
+}
+
 /// What becomes of the services when the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnExit {

@@ -20,7 +20,7 @@ const OPERATORS: [&str; 14] = [
 ];
 
 /// A program and its arguments: an array of strings, or a string to split, or said.
-pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
+pub(crate) fn command(value: &Value<'_>) -> Option<Vec<String>> {
     const EXAMPLE: &str = "[\"python3\", \"worker.py\"]";
     let words = if value.is_array() {
         value.list(EXAMPLE, |word| {

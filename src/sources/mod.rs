@@ -13,6 +13,8 @@
 
 mod heartbeat_file;
 mod notify;
+mod pattern;
+mod probe;
 mod stdout;
 
 use std::path::Path;
@@ -20,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_actors::source::Source;
+
+pub(crate) use self::probe::Means;
 
 use crate::adapters::file_watch::FileWatch;
 use crate::config::reader::Table;
@@ -29,7 +33,12 @@ use crate::config::reader::Table;
 pub(crate) type Read = fn(&mut Table<'_>, &About<'_>) -> Option<Arc<dyn Source>>;
 
 /// Every source.
-pub(crate) const SOURCES: &[Read] = &[heartbeat_file::read, notify::read, stdout::read];
+pub(crate) const SOURCES: &[Read] = &[
+    heartbeat_file::read,
+    notify::read,
+    stdout::read,
+    probe::read,
+];
 
 /// What sources want to know of the service that they belong to.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +51,8 @@ pub(crate) struct About<'a> {
     pub(crate) data_dir: &'a Path,
     /// Who watches files, one for all.
     pub(crate) files: &'a FileWatch,
+    /// What all probes share.
+    pub(crate) probes: &'a Means,
 }
 
 /// The sources of one service.

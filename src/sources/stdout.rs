@@ -108,10 +108,7 @@ fn wanted(value: &Value<'_>) -> Option<Wanted> {
     };
     match Pattern::new(text) {
         Ok(pattern) => Some(Wanted::Found(Arc::new(pattern))),
-        Err(bad) => {
-            let span = value.inner_span(bad.at.start, bad.at.len());
-            value.wrong_at(span, bad.problem, &bad.label, bad.help)
-        }
+        Err(bad) => bad.say(value),
     }
 }
 

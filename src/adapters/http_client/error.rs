@@ -19,6 +19,9 @@ pub(crate) enum CallError {
     /// Whom to trust cannot be found out: our side's fault.
     #[error("cannot be called: {0}")]
     Trust(String),
+    /// We have no room for a connection now: our side's fault.
+    #[error("could not be called: {0}")]
+    NoRoom(String),
     /// Its name has no address.
     #[error("could not be resolved: {0}")]
     Unresolved(String),
@@ -103,6 +106,11 @@ pub(crate) fn of_io(error: &io::Error) -> CallError {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(tls) = tls {
         return of_tls(tls);
+    }
+    if let Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) =
+        error.raw_os_error()
+    {
+        return CallError::NoRoom(plain(error));
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => CallError::Refused,

@@ -1,8 +1,8 @@
 //! Calls to scripted servers, good and hostile.
 
-mod certificates;
+pub(crate) mod certificates;
 mod hostile;
-mod server;
+pub(crate) mod server;
 
 use std::time::Duration;
 

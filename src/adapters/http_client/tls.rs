@@ -27,10 +27,6 @@ use crate::adapters::small_file::{Stamp, stamp};
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Whose certificates are good.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "probes, which come next, trust others, too")
-)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Trust {
     /// Those that the system's authorities have signed.

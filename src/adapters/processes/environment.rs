@@ -7,6 +7,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use supervisor_actors::ports::Launch;
 use supervisor_actors::spec::ProcessSpec;
+use supervisor_core::ServiceName;
 use supervisor_core::event::{StartFailure, StartFault};
 use supervisor_shim::protocol::{self, VERSION, key, kind};
 
@@ -51,7 +52,7 @@ pub(super) fn start_frame(
     let process = &launch.process;
     let account = account(process)?;
     let variables = variables(launch, &account, common)?;
-    let mut fields = Fields::default();
+    let mut fields = Fields::new(kind::START);
 
     // Settings first: the shim gives the pages of what follows back.
     fields.number(key::PROTOCOL, VERSION);
@@ -75,31 +76,23 @@ pub(super) fn start_frame(
         fields.number(key::FRAMES, frames);
     }
 
-    fields.path(key::CWD, &process.cwd);
-    if let Some(uid) = account.uid {
-        fields.number(key::UID, uid);
-    }
-    if let Some(gid) = account.gid {
-        fields.number(key::GID, gid);
-        for group in &account.groups {
-            fields.number(key::GROUP, group);
-        }
-    }
-    if let Some(umask) = process.umask {
-        fields.number(key::UMASK, umask);
-    }
-    if let Some(nice) = process.nice {
-        fields.number(key::NICE, nice);
-    }
-    for (name, value) in &process.limits {
-        fields.text(key::LIMIT, &format!("{}:{value}", limit_number(name)?));
-    }
-    for argument in &process.command {
-        fields.text(key::ARG, argument);
-    }
-    for (name, value) in variables.iter() {
-        fields.text(key::ENV, &format!("{name}={value}"));
-    }
+    fields.child(process, &account, &variables)?;
+    fields.into_frame()
+}
+
+/// The frame that tells a shim what to run to its end on behalf of a service, as its user and
+/// in its environment, but for what makes a process one of the service: its token, its notify
+/// socket.
+pub(super) fn run_frame(
+    service: &ServiceName,
+    process: &ProcessSpec,
+    url: &str,
+) -> Result<Vec<u8>, StartFailure> {
+    let account = account(process)?;
+    let variables = account.variables(service, process, url)?;
+    let mut fields = Fields::new(kind::RUN);
+    fields.text(key::SERVICE, &format!("{service} (probe)"));
+    fields.child(process, &account, &variables)?;
     fields.into_frame()
 }
 
@@ -111,17 +104,59 @@ pub(super) fn cgroup(launch: &Launch, common: &Common<'_>) -> Option<String> {
     cgroup.to_str().map(ToOwned::to_owned)
 }
 
-/// The fields of a frame under construction.
-#[derive(Default)]
-struct Fields(Vec<(&'static str, Vec<u8>)>);
+/// A frame under construction.
+struct Fields {
+    kind: &'static str,
+    all: Vec<(&'static str, Vec<u8>)>,
+}
 
 impl Fields {
+    fn new(kind: &'static str) -> Self {
+        let all = Vec::new();
+        Self { kind, all }
+    }
+
+    /// What the child needs.
+    fn child(
+        &mut self,
+        process: &ProcessSpec,
+        account: &Account,
+        variables: &Variables,
+    ) -> Result<(), StartFailure> {
+        self.path(key::CWD, &process.cwd);
+        if let Some(uid) = account.uid {
+            self.number(key::UID, uid);
+        }
+        if let Some(gid) = account.gid {
+            self.number(key::GID, gid);
+            for group in &account.groups {
+                self.number(key::GROUP, group);
+            }
+        }
+        if let Some(umask) = process.umask {
+            self.number(key::UMASK, umask);
+        }
+        if let Some(nice) = process.nice {
+            self.number(key::NICE, nice);
+        }
+        for (name, value) in &process.limits {
+            self.text(key::LIMIT, &format!("{}:{value}", limit_number(name)?));
+        }
+        for argument in &process.command {
+            self.text(key::ARG, argument);
+        }
+        for (name, value) in variables.iter() {
+            self.text(key::ENV, &format!("{name}={value}"));
+        }
+        Ok(())
+    }
+
     fn text(&mut self, key: &'static str, value: &str) {
-        self.0.push((key, value.as_bytes().to_vec()));
+        self.all.push((key, value.as_bytes().to_vec()));
     }
 
     fn path(&mut self, key: &'static str, value: &Path) {
-        self.0
+        self.all
             .push((key, value.as_os_str().as_encoded_bytes().to_vec()));
     }
 
@@ -130,7 +165,7 @@ impl Fields {
     }
 
     fn into_frame(self) -> Result<Vec<u8>, StartFailure> {
-        if let Some((key, _)) = self.0.iter().find(|(_, value)| value.contains(&0)) {
+        if let Some((key, _)) = self.all.iter().find(|(_, value)| value.contains(&0)) {
             let what = match *key {
                 key::ARG => "an argument of `command`",
                 key::ENV => "a variable of its environment",
@@ -140,12 +175,12 @@ impl Fields {
             return Err(failure(StartFault::Other, detail));
         }
         let fields: Vec<(&str, &[u8])> = self
-            .0
+            .all
             .iter()
             .map(|(key, value)| (*key, value.as_slice()))
             .collect();
         let mut frame = Vec::new();
-        protocol::encode(kind::START, &fields, &mut |piece| {
+        protocol::encode(self.kind, &fields, &mut |piece| {
             frame.extend_from_slice(piece);
         });
         if frame.len() > protocol::MAX_FRAME {
@@ -163,12 +198,7 @@ fn variables(
     common: &Common<'_>,
 ) -> Result<Variables, StartFailure> {
     let process = &launch.process;
-    let who = Identity {
-        name: account.name.as_deref(),
-        home: account.home.as_deref(),
-    };
-    let mut all = Variables::of(&launch.name, Some(process), who, common.url)
-        .map_err(|bad| failure(StartFault::Other, bad.to_string()))?;
+    let mut all = account.variables(&launch.name, process, common.url)?;
     all.set(
         TOKEN_VARIABLE,
         child_token(common.key, launch.name.as_str()),
@@ -181,6 +211,23 @@ fn variables(
         all.set(name, value.clone());
     }
     Ok(all)
+}
+
+impl Account {
+    /// What every process of a service, or on its behalf, finds in its environment.
+    fn variables(
+        &self,
+        service: &ServiceName,
+        process: &ProcessSpec,
+        url: &str,
+    ) -> Result<Variables, StartFailure> {
+        let who = Identity {
+            name: self.name.as_deref(),
+            home: self.home.as_deref(),
+        };
+        Variables::of(service, Some(process), who, url)
+            .map_err(|bad| failure(StartFault::Other, bad.to_string()))
+    }
 }
 
 /// Looks users and groups up, before anything is started.

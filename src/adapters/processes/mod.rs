@@ -14,6 +14,7 @@
 
 mod adopt;
 mod cgroup;
+pub(crate) mod command;
 mod environment;
 mod failure;
 mod image;

@@ -47,7 +47,7 @@ struct Inner {
 
 /// A shim that waits for its specification.
 #[derive(Debug)]
-struct Shim {
+pub(super) struct Shim {
     socket: StdStream,
     pid: i32,
 }
@@ -127,16 +127,8 @@ async fn renew(inner: Weak<Inner>) {
 
 impl Inner {
     fn spawn(&self) -> io::Result<Shim> {
-        let first = spawn(&self.image.borrow(), self.descriptors);
-        match first {
-            Err(error) if is_refused(&error) && self.image.borrow().is_memory() => {
-                let on_disk = ShimImage::on_disk(&self.data_dir)?;
-                let shim = spawn(&on_disk, self.descriptors)?;
-                *self.image.borrow_mut() = on_disk;
-                Ok(shim)
-            }
-            other => other,
-        }
+        let mut image = self.image.borrow_mut();
+        Shim::spawn(&mut image, &self.data_dir, self.descriptors)
     }
 }
 
@@ -169,11 +161,34 @@ fn spawn(image: &ShimImage, descriptors: GivenLimit) -> io::Result<Shim> {
 }
 
 impl Shim {
-    fn send(self, frame: &[u8], lock: &File) -> io::Result<Sent> {
+    /// Starts one. Where memory may not be executed the image becomes a file.
+    pub(super) fn spawn(
+        image: &mut ShimImage,
+        data_dir: &Path,
+        descriptors: GivenLimit,
+    ) -> io::Result<Self> {
+        match spawn(image, descriptors) {
+            Err(error) if is_refused(&error) && image.is_memory() => {
+                let on_disk = ShimImage::on_disk(data_dir)?;
+                let shim = spawn(&on_disk, descriptors)?;
+                *image = on_disk;
+                Ok(shim)
+            }
+            other => other,
+        }
+    }
+
+    /// Its number, for whoever waits for its end.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Gives it its specification, and a descriptor with it.
+    pub(super) fn send(self, frame: &[u8], companion: &File) -> io::Result<Sent> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let lock = [lock.as_fd()];
-        control.push(SendAncillaryMessage::ScmRights(&lock));
+        let companion = [companion.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&companion));
         let parts = [IoSlice::new(frame)];
         let sent = rustix::net::sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL)?;
         Ok(Sent {

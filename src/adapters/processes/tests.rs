@@ -2,6 +2,7 @@
 //! of the system; the numbers in names are those of the fault catalogue.
 
 mod adoption;
+mod commands;
 mod faults;
 mod identity;
 mod numbers;

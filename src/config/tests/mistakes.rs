@@ -267,6 +267,127 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
             "command = 'x'\nready = 'probe'",
             "3:9 `ready` in [services.a] waits for its probe, but it has none",
         ),
+        // Probes.
+        (
+            "probe = 'http://x/'",
+            "2:9 `services.a.probe` must be a table",
+        ),
+        (
+            "probe = {}",
+            "2:9 `services.a.probe` names nothing to look at",
+        ),
+        (
+            "probe = { interval = '5s' }",
+            "2:9 `services.a.probe` names nothing to look at",
+        ),
+        (
+            "probe = { tcp = 'x:1', exec = 'y' }",
+            "2:9 `services.a.probe` looks in more than one way",
+        ),
+        (
+            "probe = { http = 'x:1' }",
+            "2:18 `services.a.probe.http` is no http:// or https:// URL with a host",
+        ),
+        (
+            "probe = { http = 'http://me:secret@x/' }",
+            "2:18 `services.a.probe.http` holds a user's name, which would not be sent",
+        ),
+        (
+            "probe = { http = 'http://x:0/' }",
+            "2:18 `services.a.probe.http` has the port 0, where nobody listens",
+        ),
+        (
+            "probe = { http = 'https://[::1]/' }",
+            "2:18 `services.a.probe.http` has an IPv6 address, which TLS cannot check",
+        ),
+        (
+            "probe = { tcp = 'x' }",
+            "2:17 `services.a.probe.tcp` has no port",
+        ),
+        (
+            "probe = { tcp = 'x:http' }",
+            "2:17 `services.a.probe.tcp` has a port that is none, \"http\"",
+        ),
+        (
+            "probe = { tcp = 'x:65536' }",
+            "2:17 `services.a.probe.tcp` has a port that is none, \"65536\"",
+        ),
+        (
+            "probe = { tcp = '::1:80' }",
+            "2:17 `services.a.probe.tcp` has no host that could be one",
+        ),
+        (
+            "probe = { tcp = 'tcp://x:80' }",
+            "2:17 `services.a.probe.tcp` has no host that could be one",
+        ),
+        (
+            "probe = { exec = [] }",
+            "2:18 `services.a.probe.exec` is empty",
+        ),
+        (
+            "probe = { tcp = 'x:1', timeout = '3s', interval = '1s' }",
+            "2:34 `services.a.probe` has a timeout beyond its interval",
+        ),
+        (
+            "interval = '1s'\nprobe = { tcp = 'x:1', timeout = '2s' }",
+            "3:34 `services.a.probe` has a timeout beyond its interval",
+        ),
+        (
+            "probe = { tcp = 'x:1', interval = '10ms' }",
+            "2:35 `services.a.probe.interval` is shorter than 100ms",
+        ),
+        (
+            "probe = { tcp = 'x:1', timeout = 0 }",
+            "2:34 `services.a.probe.timeout` is zero",
+        ),
+        (
+            "probe = { tcp = 'x:1', failure_threshold = 0 }",
+            "2:44 `services.a.probe.failure_threshold` is out of range",
+        ),
+        (
+            "probe = { tcp = 'x:1', body = 'ok' }",
+            "2:24 `body` in [services.a.probe] is for `http`",
+        ),
+        (
+            "probe = { http = 'http://x/', expect = 99 }",
+            "2:40 `services.a.probe.expect` is out of range",
+        ),
+        (
+            "probe = { http = 'http://x/', expect = '299-200' }",
+            "2:40 `services.a.probe.expect` is no range of statuses: \"299-200\"",
+        ),
+        (
+            "probe = { http = 'http://x/', expect = '2xx' }",
+            "2:40 `services.a.probe.expect` is no range of statuses: \"2xx\"",
+        ),
+        (
+            "probe = { http = 'http://x/', body = '(' }",
+            "2:39 `services.a.probe.body` is no regex",
+        ),
+        (
+            "probe = { http = 'http://x/', body = '(((a{100}){100}){100}){100}' }",
+            "2:39 `services.a.probe.body` is too large a regex",
+        ),
+        (
+            "probe = { http = 'http://x/', headers = { Connection = 'close' } }",
+            "2:43 `services.a.probe.headers` holds \"Connection\", which is no header to set",
+        ),
+        (
+            "probe = { http = 'http://x/', headers = { 'a b' = 'c' } }",
+            "2:43 `services.a.probe.headers` holds \"a b\", which is no header to set",
+        ),
+        (
+            "probe = { http = 'http://x/', headers = { a = \"b\\nc\" } }",
+            "2:47 `services.a.probe.headers.a` holds a character that no header may",
+        ),
+        (
+            "probe = { http = 'https://x/', ca_file = 'a', insecure = true }",
+            "2:47 `insecure` and `ca_file` in [services.a.probe] contradict each other",
+        ),
+        (
+            "probe = { http = 'http://x/', path = '/health' }",
+            "2:31 unknown key `path` in [services.a.probe]",
+        ),
         (
             "command = 'x'\nready = 'pulse'",
             "3:9 `ready` in [services.a] waits for a pulse, but nothing promises one",

@@ -162,8 +162,9 @@ fn the_values_of_the_reference_are_the_defaults() {
         let found = settings.services.iter().find(|s| s.name.as_str() == name);
         found.cloned().unwrap()
     };
-    // A nudge has no default, and the reference gives one.
-    let plain = "[services.worker]\ncommand = 'x'\ninterval = 30\nnudge = { signal = 'USR1' }";
+    // Nudges and probes have no default, and the reference gives one.
+    let plain = "[services.worker]\ncommand = 'x'\ninterval = 30\nnudge = { signal = 'USR1' }\n\
+                 probe = { tcp = 'x:1' }";
     let (given, plain) = (spec(&reference, "worker"), service(plain));
     assert_eq!(given.policy, plain.policy);
     let (given, plain) = (given.process.unwrap(), plain.process.unwrap());

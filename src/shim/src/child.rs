@@ -26,6 +26,26 @@ pub fn become_service(spec: &mut ChildSpec<'_>, streams: Streams, umask: u32) ->
     }
 }
 
+/// Says what failed, from the child.
+pub fn report(failure: Fd, stage: Stage, errno: Errno) {
+    let mut told = [0_u8; 8];
+    told[..4].copy_from_slice(&(stage as u32).to_ne_bytes());
+    told[4..].copy_from_slice(&errno.0.to_ne_bytes());
+    let _ = sys::write_all(failure, &told);
+}
+
+/// What the child said: nothing, where it has executed.
+pub fn read_report(failure: Fd) -> sys::Result<Option<(Stage, Errno)>> {
+    let mut told = [0_u8; 8];
+    if sys::read(failure, &mut told)? != told.len() {
+        return Ok(None);
+    }
+    let number = |at: usize| [told[at], told[at + 1], told[at + 2], told[at + 3]];
+    let stage = u32::from_ne_bytes(number(0)) as usize;
+    let stage = Stage::ALL.get(stage).copied().unwrap_or(Stage::Setup);
+    Ok(Some((stage, Errno(i32::from_ne_bytes(number(4))))))
+}
+
 fn prepare(
     spec: &ChildSpec<'_>,
     streams: Streams,

@@ -19,12 +19,15 @@
 //!    others are left;
 //! 4. we report the exit first, write the exit record second, and end when nothing is left.
 //!
+//! Instead of a service it may be given a command to run to its end: see [`errand`].
+//!
 //! The supervisor may vanish at any point: we go on, listen on `sock` for the next one, and
 //! tell it where we are in the first frame.
 
 #![cfg_attr(not(test), no_std)]
 
 pub mod child;
+pub mod errand;
 pub mod lines;
 pub mod log;
 pub mod oom;

@@ -8,6 +8,7 @@
 //! | from | frame | fields |
 //! |---|---|---|
 //! | supervisor | `start` | see [`key`]; settings first, `arg` and `env` last |
+//! | supervisor | `run` | a command to run to its end, with the descriptor for its output; `arg` and the like |
 //! | supervisor | `stop` | `number`: the first begins the ladder, the second kills at once |
 //! | supervisor | `signal` | `number` |
 //! | supervisor | `listen` | `listen`, `frames`: see [`mode`]; as in `start`, to a shim that runs |
@@ -51,6 +52,7 @@ pub const SOCKET: &str = "sock";
 #[allow(missing_docs)]
 pub mod kind {
     pub const START: &str = "start";
+    pub const RUN: &str = "run";
     pub const STOP: &str = "stop";
     pub const SIGNAL: &str = "signal";
     pub const LISTEN: &str = "listen";

@@ -15,6 +15,7 @@
 //! before anything that touches the disk.
 
 use crate::child::{self, Streams};
+use crate::errand;
 use crate::lines::{Lines, Mode};
 use crate::log::Log;
 use crate::oom::OomCount;
@@ -96,7 +97,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         return 111;
     };
     // A spare one waits here until it is needed. Its stack is small by then.
-    let Some((length, memory)) = read_start(supervisor) else {
+    let Some((length, memory, companion)) = read_start(supervisor) else {
         // The supervisor died before it had said what to start.
         return 0;
     };
@@ -104,12 +105,17 @@ pub fn run(title: &mut [u8]) -> i32 {
     // SAFETY: the pages stay mapped while the frame is in use: `release` keeps the settings'.
     let payload: &'static [u8] =
         unsafe { core::slice::from_raw_parts(payload.as_ptr(), payload.len()) };
-    let Some(frame) = Frame::parse(payload).filter(|frame| frame.kind == kind::START.as_bytes())
-    else {
+    let Some(frame) = Frame::parse(payload) else {
         return 111;
     };
     let settings = Settings::read(frame);
     show(title, settings.service.to_bytes());
+    if frame.kind == kind::RUN.as_bytes() {
+        return errand::run(frame, companion, supervisor, umask);
+    }
+    if frame.kind != kind::START.as_bytes() {
+        return 111;
+    }
     let mut shim = Shim {
         settings,
         shim: tree::identity(sys::getpid()),
@@ -176,13 +182,13 @@ fn settle() -> sys::Result<(Fd, u32)> {
     Ok((supervisor, umask))
 }
 
-/// Reads the first frame into pages of its own: (payload's length, pages). The generation's
-/// lock, already taken, comes with its first byte: while it is under way the kernel holds it.
-/// It stays open as long as we live.
-fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8])> {
+/// Reads the first frame into pages of its own: (payload's length, pages, the descriptor that
+/// comes with its first byte). For a service that is the generation's lock, already taken:
+/// while it is under way the kernel holds it, and it stays open as long as we live.
+fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd)> {
     let mut head = [0_u8; 4];
-    let (count, lock) = sys::receive(supervisor, &mut head).ok()?;
-    if count == 0 || lock == NONE {
+    let (count, companion) = sys::receive(supervisor, &mut head).ok()?;
+    if count == 0 || companion == NONE {
         return None;
     }
     read_exactly(supervisor, &mut head[count..])?;
@@ -192,7 +198,7 @@ fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8])> {
     }
     let memory = sys::map(length.next_multiple_of(PAGE)).ok()?;
     read_exactly(supervisor, &mut memory[..length])?;
-    Some((length, memory))
+    Some((length, memory, companion))
 }
 
 fn read_exactly(fd: Fd, mut into: &mut [u8]) -> Option<()> {
@@ -243,10 +249,7 @@ impl Shim<'_> {
             match sys::fork(cgroup) {
                 Ok(0) => {
                     let (stage, errno) = child::become_service(&mut child, streams, umask);
-                    let mut told = [0_u8; 8];
-                    told[..4].copy_from_slice(&(stage as u32).to_ne_bytes());
-                    told[4..].copy_from_slice(&errno.0.to_ne_bytes());
-                    let _ = sys::write_all(failure_end, &told);
+                    child::report(failure_end, stage, errno);
                     sys::exit(127);
                 }
                 Ok(pid) => break pid,
@@ -297,18 +300,14 @@ impl Shim<'_> {
     /// The exec has happened, or failed.
     #[inline(never)]
     fn on_failure_pipe(&mut self) {
-        let mut told = [0_u8; 8];
-        let got = match sys::read(self.failure, &mut told) {
+        let told = match child::read_report(self.failure) {
             Err(Errno::EAGAIN) => return,
-            got => got,
+            told => told,
         };
         sys::close(self.failure);
         self.failure = NONE;
-        if got == Ok(told.len()) {
-            let number = |at: usize| [told[at], told[at + 1], told[at + 2], told[at + 3]];
-            let stage = u32::from_ne_bytes(number(0)) as usize;
-            let stage = Stage::ALL.get(stage).copied().unwrap_or(Stage::Setup);
-            self.phase = Phase::Failed(stage, Errno(i32::from_ne_bytes(number(4))));
+        if let Ok(Some((stage, errno))) = told {
+            self.phase = Phase::Failed(stage, errno);
             return;
         }
         self.phase = Phase::Running;

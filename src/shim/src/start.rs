@@ -10,6 +10,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod child;
+mod errand;
 mod lines;
 mod log;
 mod oom;

@@ -4,17 +4,11 @@
 //! The engine takes time linear in the line, whatever the regex; its size, and with it that
 //! time, has a limit, and so has a line.
 
-use std::ops::Range;
-
-use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
+use regex::bytes::{CaptureLocations, Regex};
 use supervisor_core::Note;
 use supervisor_core::metrics::{Figures, MOST, MOST_NAME, is_name};
 
-/// The largest compiled regex, and what it may use while it runs.
-const MOST_BYTES: usize = 256 << 10;
-
-/// How deep parentheses may go.
-const DEEPEST: u32 = 50;
+use crate::sources::pattern::{BadPattern, compile};
 
 /// A regex that was understood.
 #[derive(Debug)]
@@ -44,19 +38,6 @@ pub(super) struct Read {
     pub(super) bad_group: Option<String>,
 }
 
-/// What is wrong with a regex.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadPattern {
-    /// Where in it.
-    pub(super) at: Range<usize>,
-    /// A predicate: `is no regex`.
-    pub(super) problem: String,
-    /// Of that place.
-    pub(super) label: String,
-    /// What would be right.
-    pub(super) help: String,
-}
-
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.regex.as_str() == other.regex.as_str()
@@ -74,29 +55,7 @@ impl Pattern {
                 help: "for any line: stdout_pulse = true".to_owned(),
             });
         }
-        // First by itself: only the parser says where something is wrong.
-        let parsed = regex_syntax::ParserBuilder::new()
-            .utf8(false)
-            .nest_limit(DEEPEST)
-            .build()
-            .parse(text);
-        if let Err(error) = parsed {
-            return Err(syntax(&error, text));
-        }
-        let built = RegexBuilder::new(text)
-            .size_limit(MOST_BYTES)
-            .dfa_size_limit(MOST_BYTES)
-            .nest_limit(DEEPEST)
-            .build();
-        let regex = built.map_err(|_| BadPattern {
-            at: 0..text.len(),
-            problem: "is too large a regex".to_owned(),
-            label: String::new(),
-            help: format!(
-                "compiled it may take {} KiB: say less, or (?-u) for ASCII classes",
-                MOST_BYTES >> 10
-            ),
-        })?;
+        let regex = compile(text)?;
         let groups = groups(&regex, text)?;
         Ok(Self { regex, groups })
     }
@@ -207,34 +166,6 @@ fn groups(regex: &Regex, text: &str) -> Result<Vec<(usize, Group)>, BadPattern> 
         groups.push((number, group));
     }
     Ok(groups)
-}
-
-/// What the parser says is wrong, and where.
-fn syntax(error: &regex_syntax::Error, text: &str) -> BadPattern {
-    let (span, what) = match error {
-        regex_syntax::Error::Parse(error) => (error.span(), error.kind().to_string()),
-        regex_syntax::Error::Translate(error) => (error.span(), error.kind().to_string()),
-        other => {
-            return BadPattern {
-                at: 0..0,
-                problem: "is no regex".to_owned(),
-                label: String::new(),
-                help: other.to_string(),
-            };
-        }
-    };
-    let (start, mut end) = (span.start.offset, span.end.offset);
-    if start == end {
-        // Something is missing: at the character that stands there instead.
-        let there = text.get(start..).and_then(|rest| rest.chars().next());
-        end += there.map_or(0, char::len_utf8);
-    }
-    BadPattern {
-        at: start..end,
-        problem: "is no regex".to_owned(),
-        label: what,
-        help: r"Rust's regex syntax, in single quotes: '^at (?P<progress>\d+)'".to_owned(),
-    }
 }
 
 fn ascii(text: &[u8]) -> Option<&str> {

@@ -16,14 +16,14 @@ use super::{PATIENT, get};
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A directory of keys and certificates.
-struct Papers {
+pub(crate) struct Papers {
     directory: tempfile::TempDir,
     /// By how much the clock of their makers is wrong, as faketime says it.
     shift: &'static str,
 }
 
 impl Papers {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a directory"),
             shift: "+0d",
@@ -46,7 +46,7 @@ impl Papers {
     }
 
     /// A certificate for ten days that its own key has signed, as everybody makes one.
-    fn self_signed(&self, name: &str, extensions: &[&str]) -> PathBuf {
+    pub(crate) fn self_signed(&self, name: &str, extensions: &[&str]) -> PathBuf {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
         let subject = format!("/CN={name}");
         let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-nodes", "-days", "10"];
@@ -77,7 +77,7 @@ impl Papers {
     }
 
     /// A server that shows this certificate.
-    fn server(&self, name: &str) -> super::Served {
+    pub(crate) fn server(&self, name: &str) -> super::Served {
         serve_tls(OK, config(self.directory.path(), name))
     }
 }
@@ -96,7 +96,7 @@ fn config(papers: &Path, name: &str) -> ServerConfig {
         .expect("a pair")
 }
 
-const LOCAL: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+pub(crate) const LOCAL: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
 async fn reason(server: &super::Served, trust: &Trust) -> String {
     let answer = get(&server.address("/"), trust, PATIENT).await;

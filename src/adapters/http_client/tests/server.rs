@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A server on a port of its own, until it is dropped or has failed.
-pub(in super::super) struct Served {
+pub(crate) struct Served {
     scheme: &'static str,
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
@@ -22,18 +22,27 @@ struct Script {
     stays: bool,
     /// Whether it answers before it has read a request.
     deaf: bool,
+    /// Whether chunks follow, for as long as somebody takes them.
+    endless: bool,
     /// How many requests a connection serves.
     requests: u32,
     tls: Option<Arc<ServerConfig>>,
 }
 
 /// Answers by these bytes, then closes the connection in an orderly way.
-pub(super) fn serve(answer: impl Into<Vec<u8>>) -> Served {
+pub(crate) fn serve(answer: impl Into<Vec<u8>>) -> Served {
     start(answer.into(), None)
 }
 
+/// Answers by this head, and then by chunks until the client goes away.
+pub(crate) fn serve_endlessly(head: &str) -> Served {
+    let served = start(head.as_bytes().to_vec(), None);
+    served.script.lock().expect("alone").endless = true;
+    served
+}
+
 /// The same behind TLS.
-pub(super) fn serve_tls(answer: impl Into<Vec<u8>>, tls: ServerConfig) -> Served {
+pub(crate) fn serve_tls(answer: impl Into<Vec<u8>>, tls: ServerConfig) -> Served {
     start(answer.into(), Some(Arc::new(tls)))
 }
 
@@ -45,6 +54,7 @@ fn start(answer: Vec<u8>, tls: Option<Arc<ServerConfig>>) -> Served {
         answer,
         stays: false,
         deaf: false,
+        endless: false,
         requests: 1,
         tls,
     }));
@@ -106,6 +116,11 @@ fn answer(
     }
     let _nobody_asks = tell.send(String::from_utf8_lossy(&request).into_owned());
     stream.write_all(&script.answer)?;
+    if script.endless {
+        loop {
+            stream.write_all(b"5\r\nlong \r\n")?;
+        }
+    }
     stream.flush()
 }
 
@@ -121,40 +136,45 @@ fn is_complete(request: &[u8]) -> bool {
 
 impl Served {
     /// The same, but its connections stay open when all is said.
-    pub(super) fn that_stays(self) -> Self {
+    pub(crate) fn that_stays(self) -> Self {
         self.script.lock().expect("alone").stays = true;
         self
     }
 
     /// The same, but it answers whatever comes, before it does.
-    pub(super) fn that_does_not_listen(self) -> Self {
+    pub(crate) fn that_does_not_listen(self) -> Self {
         self.script.lock().expect("alone").deaf = true;
         self
     }
 
     /// The same, answering two requests on a connection.
-    pub(super) fn twice_on_a_connection(self) -> Self {
+    pub(crate) fn twice_on_a_connection(self) -> Self {
         self.script.lock().expect("alone").requests = 2;
         self
     }
 
     /// Where a path of it is.
-    pub(super) fn address(&self, path: &str) -> String {
+    pub(crate) fn address(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// The same by another name.
-    pub(super) fn address_at(&self, host: &str) -> String {
+    pub(crate) fn address_at(&self, host: &str) -> String {
         format!("{}://{host}:{}/", self.scheme, self.address.port())
     }
 
+    /// Its address and port, as reasons name it.
+    pub(crate) fn place(&self) -> String {
+        self.address.to_string()
+    }
+
     /// What it was asked first.
-    pub(super) fn asked(&self) -> String {
+    pub(crate) fn asked(&self) -> String {
         self.asked.recv().expect("a request")
     }
 
     /// How many connections it has had.
-    pub(super) fn connections(&self) -> u32 {
+    pub(crate) fn connections(&self) -> u32 {
         *self.connections.lock().expect("alone")
     }
 }

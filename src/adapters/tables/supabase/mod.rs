@@ -150,6 +150,7 @@ impl Supabase {
                 }
             }
             CallError::Trust(_)
+            | CallError::NoRoom(_)
             | CallError::Unresolved(_)
             | CallError::Refused
             | CallError::Unreachable(_)
