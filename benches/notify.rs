@@ -49,7 +49,11 @@ fn main() {
 /// Sends pulses as fast as they are taken, for ever.
 fn flood() -> ! {
     let name = std::env::var("NOTIFY_SOCKET").expect("a socket's name");
-    let address = SocketAddr::from_abstract_name(&name[1..]).expect("an address");
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    let address = address.expect("an address");
     let socket = UnixDatagram::unbound().expect("a socket");
     loop {
         if socket.send_to_addr(b"WATCHDOG=1", &address).is_err() {
@@ -80,8 +84,9 @@ fn program(exe: &std::path::Path) -> f64 {
 fn bare_loop(exe: &std::path::Path) -> f64 {
     use std::os::fd::AsRawFd;
 
-    let name = format!("supervisor/bench/{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).expect("an address");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("notify");
+    let address = SocketAddr::from_pathname(&path).expect("an address");
     let socket = UnixDatagram::bind_addr(&address).expect("a socket");
     let on: libc::c_int = 1;
     // SAFETY: the pointer and the length are those of a local that outlives the call.
@@ -96,7 +101,7 @@ fn bare_loop(exe: &std::path::Path) -> f64 {
     }
     let mut sender = Command::new(exe)
         .arg("--flood")
-        .env("NOTIFY_SOCKET", format!("@{name}"))
+        .env("NOTIFY_SOCKET", &path)
         .stdout(Stdio::null())
         .spawn()
         .expect("the flood starts");

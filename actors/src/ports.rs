@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod output;
 pub mod tables;
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,17 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// What is wanted of its output.
     pub hearing: Option<Hearing>,
+    /// What its life keeps from its beginning.
+    pub socket: Option<Arc<OwnedFd>>,
+}
+
+/// What a life keeps over our own death.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// What it was launched with.
+    pub socket: Option<Arc<OwnedFd>>,
+    /// What was given to [`Process::remember`] last; empty for nothing.
+    pub note: String,
 }
 
 /// What an earlier supervisor left of a service.
@@ -85,6 +97,8 @@ pub enum Adoption {
         pid: i32,
         /// To act on it.
         process: Box<dyn Process>,
+        /// What it kept.
+        kept: Kept,
     },
     /// Its main process has ended meanwhile, but others of it live.
     Remains {
@@ -123,6 +137,8 @@ pub trait Process {
     fn signal(&self, signal: i32) -> Result<(), String>;
     /// A stop under way may last so long from now before what is left is killed.
     fn extend(&self, by: Duration);
+    /// Whoever adopts it is told that: a short text, the last one counts.
+    fn remember(&self, note: &str);
 }
 
 /// What happens to a process.

@@ -45,7 +45,7 @@ use crate::messages::{
 use crate::ports::output::{Hearing, Output};
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
 use crate::slot::Folded;
-use crate::source::{Ear, Life, Listening};
+use crate::source::{Ear, Heard, Life, Listening};
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 
 /// The actor. Lean: there is one for each watched service, and most have no process.
@@ -196,7 +196,9 @@ impl Service {
         for heard in heard {
             // Bounded: by what is heard of one output, and that more is sent only when this
             // has been dealt with.
-            self.report(heard.into_event(generation), at, None);
+            if let Some(event) = heard.into_event(generation) {
+                self.report(event, at, None);
+            }
         }
     }
 
@@ -252,13 +254,18 @@ impl Service {
     fn adopted(&mut self, adoption: Option<Adoption>) {
         let Some(hands) = &mut self.hands else { return };
         let generation;
+        let mut inherited = None;
         (generation, hands.held, hands.process) = match adoption {
             None => (self.generation, Held::Nothing, None),
             Some(Adoption::Living {
                 generation,
                 pid,
                 process,
-            }) => (generation, Held::Living { pid }, Some(process)),
+                kept,
+            }) => {
+                inherited = Some(kept);
+                (generation, Held::Living { pid }, Some(process))
+            }
             Some(Adoption::Remains {
                 generation,
                 exit,
@@ -277,6 +284,11 @@ impl Service {
             Held::Nothing | Held::Starting | Held::Ended { .. } | Held::Orphaned => None,
         };
         self.belong_to(generation);
+        for source in &mut self.listening {
+            if let Some(kept) = &inherited {
+                source.inherit(kept);
+            }
+        }
         if let Some(pid) = living {
             self.live(Life::Started { generation, pid });
         }
@@ -349,6 +361,7 @@ impl Service {
                 .flat_map(|source| source.environment())
                 .collect(),
             hearing: self.hearing(),
+            socket: self.listening.iter().find_map(|source| source.socket()),
         };
         let sink = self.sink();
         let process = self.guard.world().ports.processes.launch(launch, sink);
@@ -366,9 +379,13 @@ impl Service {
         }
     }
 
+    fn process(&self) -> Option<&dyn Process> {
+        let hands = self.hands.as_ref()?;
+        hands.process.as_deref()
+    }
+
     fn extend(&self, generation: Generation, by: Duration) {
-        let process = self.hands.as_ref().and_then(|hands| hands.process.as_ref());
-        if let Some(process) = process
+        if let Some(process) = self.process()
             && generation == self.generation
         {
             process.extend(by);
@@ -604,10 +621,18 @@ impl Handler<Overheard> for Service {
             if past || actor.door.is_closed() {
                 return;
             }
+            if let Heard::Remember { note } = &message.heard
+                && let Some(process) = actor.process()
+            {
+                process.remember(note);
+            }
+            let Some(event) = message.heard.into_event(generation) else {
+                return;
+            };
             // Bounded: by the places of the door.
             actor.guard.world().supervisor.tell(Report {
                 service: actor.door.id,
-                event: message.heard.into_event(generation),
+                event,
                 at: message.at,
                 ack: None,
                 place: Some(message.place),

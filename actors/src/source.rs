@@ -17,6 +17,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,8 +29,8 @@ use supervisor_core::time::Mono;
 
 use crate::door::{Door, Permit};
 use crate::messages::{Overheard, Settle};
-use crate::ports::Clock;
 use crate::ports::output::{Hearing, Output};
+use crate::ports::{Clock, Kept};
 use crate::spec::ServiceSpec;
 
 /// How much that says something may be heard of one [`Output`].
@@ -63,6 +64,17 @@ pub trait Listening {
     /// Variables for the service's next process. They outrank the owner's.
     fn environment(&self) -> Vec<(String, String)> {
         Vec::new()
+    }
+
+    /// A socket for the life that begins: it stays open for as long as that lasts, over our own
+    /// death too, and is [inherited](Listening::inherit) then.
+    fn socket(&self) -> Option<Arc<OwnedFd>> {
+        None
+    }
+
+    /// A life was found after our own death that kept this. Said before that it has started.
+    fn inherit(&mut self, kept: &Kept) {
+        let _ = kept;
     }
 
     /// What it wants of the output of the service's processes.
@@ -169,6 +181,14 @@ pub enum Heard {
     Stuck {
         /// What says so.
         why: String,
+    },
+    /// It names its main process.
+    MainPid(i32),
+    /// What the source wants to be told when the present life is found after our own death:
+    /// see [`Kept`]. Nothing of the service's.
+    Remember {
+        /// A short text.
+        note: String,
     },
 }
 
@@ -365,13 +385,15 @@ impl Heard {
             | Self::Stopping
             | Self::Interval(_)
             | Self::Extend(_)
-            | Self::Stuck { .. } => false,
+            | Self::Stuck { .. }
+            | Self::MainPid(_)
+            | Self::Remember { .. } => false,
         }
     }
 
-    /// As the supervisor hears it.
-    pub(crate) fn into_event(self, generation: Generation) -> Event {
-        match self {
+    /// As the supervisor hears it, if that concerns it.
+    pub(crate) fn into_event(self, generation: Generation) -> Option<Event> {
+        Some(match self {
             Self::Pulse { count } => Event::Pulse {
                 generation,
                 count,
@@ -418,6 +440,8 @@ impl Heard {
             },
             Self::Extend(by) => Event::Extend { generation, by },
             Self::Stuck { why } => Event::Stuck { generation, why },
-        }
+            Self::MainPid(pid) => Event::MainPid { generation, pid },
+            Self::Remember { .. } => return None,
+        })
     }
 }

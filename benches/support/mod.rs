@@ -63,6 +63,7 @@ impl World {
         let child = Command::new(PROGRAM)
             .arg("--config")
             .arg(self.dir.path().join("supervisor.toml"))
+            .env("RUNTIME_DIRECTORY", self.dir.path().join("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,31 +1,33 @@
-//! sd_notify: a datagram socket for each service that we run, as systemd gives its services.
+//! sd_notify: a datagram socket for each life of a service that we run, as systemd gives its
+//! services.
 //!
 //! ```text
-//!   a process of the service ── READY=1, WATCHDOG=1, … ──▶ @supervisor/notify/<128 bits>
-//!        │ kernel adds pid, uid                                   │ recvmsg, in batches
-//!        └───────────── is it of the service's tree? ─────────────┘──▶ Ear
+//!   a process of the service ── READY=1, WATCHDOG=1, … ──▶ its socket ◀── kept by its shim
+//!        │ kernel adds pid, uid                                │ recvmsg, in batches
+//!        └───────────── is it of the service's tree? ──────────┘──▶ Ear
 //! ```
 //!
-//! The socket is abstract, so that a child of any user, in any root directory, reaches it. Its
-//! name is an HMAC of the service's name under the key in our data directory: nobody who does
-//! not read that directory can guess it (128 bits), and it is the same after our own restart,
-//! so that a child that we adopt still reaches us by the name in its environment.
+//! Where the socket is, is told in [`place`]. It belongs to one life: the shim keeps it open
+//! for as long as that lasts and hands it to whoever adopts the life, so our own death
+//! disconnects no client, and what was sent meanwhile is read.
 //!
 //! Nothing is read before it is known which process is the main one, since a fast child sends
-//! READY=1 before we hear of its start: the kernel keeps it. What an older life left in the
-//! socket is thrown away before the next begins.
+//! READY=1 before we hear of its start: the kernel keeps it.
 
+mod place;
 mod receive;
 mod sender;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{error, info, warn};
+use slog::{debug, error, info, warn};
+use supervisor_actors::ports::Kept;
 use supervisor_actors::source::{Ear, Heard, Life, Listening, Source};
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
@@ -36,21 +38,18 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify as Bell;
 use tokio::task::JoinHandle;
 
+use self::place::{Bound, Form, Places};
 use self::receive::{Datagram, Socket};
 use self::sender::{Access, Family};
 use super::About;
-use crate::adapters::child_token::notify_name;
 use crate::adapters::data_dir::read_key;
-use crate::config::reader::{Table, Taken};
+use crate::config::reader::Table;
 
 /// How many datagrams are read before others get their turn.
 const BATCH: u32 = 256;
 
 /// The most messages that one datagram can become.
 const MOST_MESSAGES: u32 = 12;
-
-/// How long after a failure the socket is tried again.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// How often it is said that datagrams were dropped.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -59,20 +58,30 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, PartialEq)]
 pub(super) struct Notify {
     access: Access,
+    form: Form,
     data_dir: PathBuf,
 }
 
-/// Takes `notify_access`. Every service that we run has this source.
+/// Takes `notify_access` and `notify_socket`. Every service that we run has this source.
 pub(super) fn read(table: &mut Table<'_>, about: &About<'_>) -> Option<Arc<dyn Source>> {
     let access = table.take("notify_access", |value| {
         value.one_of(&[("all", Access::All), ("main", Access::Main)])
     });
+    let form = table.take("notify_socket", |value| {
+        value.one_of(&[("path", Form::Path), ("abstract", Form::Abstract)])
+    });
     if !about.ours {
-        if let Taken::Given(given) = &access {
+        let (access, form) = (access.as_given(), form.as_given());
+        let given = [
+            ("notify_access", access.map(|given| given.key.clone())),
+            ("notify_socket", form.map(|given| given.key.clone())),
+        ];
+        for (name, key) in given {
+            let Some(key) = key else { continue };
             let sink = table.sink();
-            let message = format!("`notify_access` without `command` in [{}]", table.shown());
+            let message = format!("`{name}` without `command` in [{}]", table.shown());
             sink.say(
-                sink.at(given.key.clone(), "only for a service that we run", message)
+                sink.at(key, "only for a service that we run", message)
                     .help("add `command`; without it the service has no socket of ours"),
             );
         }
@@ -80,6 +89,7 @@ pub(super) fn read(table: &mut Table<'_>, about: &About<'_>) -> Option<Arc<dyn S
     }
     Some(Arc::new(Notify {
         access: access.or(Access::All),
+        form: form.or(Form::Path),
         data_dir: about.data_dir.to_owned(),
     }))
 }
@@ -97,8 +107,8 @@ impl Source for Notify {
 
     fn open(&self, service: &ServiceSpec, ear: Ear) -> Box<dyn Listening> {
         let service = &service.name;
-        let name = match read_key(&self.data_dir) {
-            Ok(key) => format!("supervisor/notify/{}", notify_name(&key, service.as_str())),
+        let places = match read_key(&self.data_dir) {
+            Ok(key) => Places::new(key, service.as_str(), self.form, &self.data_dir),
             Err(why) => {
                 error!(ear.log(), "no notify socket, the key cannot be read";
                     "service" => %service, "error" => %why);
@@ -109,13 +119,13 @@ impl Source for Notify {
             service: service.clone(),
             access: self.access,
             ear,
-            name,
+            places,
             socket: RefCell::default(),
+            inherited: RefCell::default(),
             life: RefCell::default(),
             changed: Bell::new(),
             lost: Cell::default(),
         });
-        post.bind();
         let task = actix_rt::spawn(Rc::clone(&post).listen());
         Box::new(AtWork { post, task })
     }
@@ -137,9 +147,11 @@ struct Post {
     service: ServiceName,
     access: Access,
     ear: Ear,
-    /// Without the `@` of abstract names.
-    name: String,
-    socket: RefCell<Option<Rc<AsyncFd<Socket>>>>,
+    places: Places,
+    /// Of the present life.
+    socket: RefCell<Option<Open>>,
+    /// What a life that is about to be adopted has kept.
+    inherited: RefCell<Option<Kept>>,
     /// The present life, once its main process is known.
     life: RefCell<Option<Present>>,
     changed: Bell,
@@ -150,6 +162,14 @@ struct Post {
 struct Present {
     generation: Generation,
     family: Family,
+    /// The main process as the supervisor knows it.
+    main: i32,
+}
+
+/// A socket that is open.
+struct Open {
+    socket: Rc<AsyncFd<Socket>>,
+    address: String,
 }
 
 /// What was dropped and not said yet.
@@ -167,25 +187,58 @@ struct Lost {
 
 impl Listening for AtWork {
     fn environment(&self) -> Vec<(String, String)> {
-        vec![("NOTIFY_SOCKET".to_owned(), format!("@{}", self.post.name))]
+        let open = self.post.socket.borrow();
+        let address = open.iter().map(|open| open.address.clone());
+        address
+            .map(|address| ("NOTIFY_SOCKET".to_owned(), address))
+            .collect()
+    }
+
+    fn socket(&self) -> Option<Arc<OwnedFd>> {
+        let open = self.post.socket.borrow();
+        let socket = open.as_ref()?.socket.get_ref().descriptor();
+        match socket {
+            Ok(socket) => Some(Arc::new(socket)),
+            Err(why) => {
+                warn!(self.post.ear.log(), "notify socket will not outlive us";
+                    "service" => %self.post.service, "error" => %why);
+                None
+            }
+        }
+    }
+
+    fn inherit(&mut self, kept: &Kept) {
+        self.post.inherited.replace(Some(kept.clone()));
     }
 
     fn life(&mut self, life: Life) {
         let post = &self.post;
         match life {
-            Life::Starting { .. } => {
+            Life::Starting { generation } => {
                 post.life.replace(None);
-                post.throw_away();
+                post.begin(generation);
             }
             Life::Started { generation, pid } => {
-                let family = Family::of(pid);
-                post.life.replace(Some(Present { generation, family }));
+                let inherited = post.inherited.take();
+                let mut family = Family::of(pid);
+                if let Some(kept) = &inherited {
+                    post.go_on(kept);
+                    family.remember(&kept.note);
+                }
+                let life = Present {
+                    generation,
+                    family,
+                    main: pid,
+                };
+                post.life.replace(Some(life));
+                post.show_main();
                 post.changed.notify_one();
             }
             Life::Ended { .. } => {
                 // Its last words came before its end.
                 while post.read_batch() == Batch::More {}
                 post.life.replace(None);
+                post.close();
             }
         }
     }
@@ -194,8 +247,6 @@ impl Listening for AtWork {
 impl Drop for AtWork {
     fn drop(&mut self) {
         self.task.abort();
-        // At once, so that whoever opens it anew finds the name free.
-        self.post.socket.replace(None);
     }
 }
 
@@ -211,41 +262,94 @@ enum Batch {
 }
 
 impl Post {
-    fn bind(&self) -> bool {
-        let bound = Socket::bind(&self.name).and_then(|socket| {
-            // SAFETY: its descriptor stays the same and open for as long as it lives.
-            let registered = unsafe { AsyncFd::register(socket) };
-            registered.map_err(io::Error::from)
-        });
-        match bound {
-            Ok(socket) => {
-                self.socket.replace(Some(Rc::new(socket)));
-                true
+    /// Opens the socket of a life that begins.
+    fn begin(&self, generation: Generation) {
+        match self.places.bind(generation) {
+            Ok(bound) => {
+                if let Some(why) = &bound.no_path {
+                    info!(self.ear.log(), "notify socket has no path, its name is abstract";
+                        "service" => %self.service, "why" => %why);
+                }
+                self.open(bound);
             }
             Err(why) => {
-                warn!(self.ear.log(), "notify socket cannot be opened, tried again";
+                self.socket.replace(None);
+                error!(self.ear.log(), "no notify socket for this life";
                     "service" => %self.service, "error" => %why);
-                false
             }
         }
     }
 
+    /// Goes on with what a life has kept over our own death.
+    fn go_on(&self, kept: &Kept) {
+        let socket = kept.socket.as_ref();
+        let bound = match socket.map(|socket| socket.try_clone()) {
+            Some(socket) => socket.map(Bound::kept),
+            None => self.places.bind_older(),
+        };
+        match bound {
+            Ok(bound) => self.open(bound),
+            Err(why) => {
+                self.socket.replace(None);
+                error!(self.ear.log(), "notify socket of a life that was found cannot be heard";
+                    "service" => %self.service, "error" => %why);
+            }
+        }
+    }
+
+    fn open(&self, bound: Bound) {
+        // SAFETY: its descriptor stays the same and open for as long as it lives.
+        let registered = unsafe { AsyncFd::register(bound.socket) };
+        let open = match registered {
+            Ok(socket) => Some(Open {
+                socket: Rc::new(socket),
+                address: bound.address,
+            }),
+            Err(why) => {
+                let why = io::Error::from(why);
+                error!(self.ear.log(), "notify socket cannot be watched";
+                    "service" => %self.service, "error" => %why);
+                None
+            }
+        };
+        self.socket.replace(open);
+    }
+
+    /// Its life is over: nobody has any use for it.
+    fn close(&self) {
+        let Some(open) = self.socket.take() else {
+            return;
+        };
+        if open.address.starts_with('/')
+            && let Err(why) = std::fs::remove_file(&open.address)
+        {
+            debug!(self.ear.log(), "notify socket's path cannot be removed";
+                "service" => %self.service, "error" => %why);
+        }
+    }
+
+    fn present(&self) -> Option<Rc<AsyncFd<Socket>>> {
+        self.life.borrow().as_ref()?;
+        let open = self.socket.borrow();
+        Some(Rc::clone(&open.as_ref()?.socket))
+    }
+
     /// Reads for as long as the service is watched.
     async fn listen(self: Rc<Self>) {
-        while self.socket.borrow().is_none() && !self.bind() {
-            tokio::time::sleep(AGAIN).await;
-        }
         loop {
-            if self.life.borrow().is_none() {
+            let Some(socket) = self.present() else {
                 self.changed.notified().await;
                 continue;
-            }
-            let Some(socket) = self.socket.borrow().clone() else {
-                return;
             };
-            let ready = socket.readable().await;
-            // It may have ended while we waited.
-            if self.life.borrow().is_none() {
+            // Dropped at any time: a readiness is found again.
+            let ready = tokio::select! {
+                biased;
+                () = self.changed.notified() => continue,
+                ready = socket.readable() => ready,
+            };
+            // Its life may have ended while we waited.
+            let same = |present: Rc<AsyncFd<Socket>>| Rc::ptr_eq(&present, &socket);
+            if !self.present().is_some_and(same) {
                 continue;
             }
             match (self.read_batch(), ready) {
@@ -255,15 +359,37 @@ impl Post {
                 (_, Err(why)) => {
                     error!(self.ear.log(), "notify socket is not heard any more";
                         "service" => %self.service, "error" => %why);
-                    return;
+                    self.socket.replace(None);
                 }
             }
         }
     }
 
+    /// Tells which process is the main one, if that has changed: to the supervisor, and by the
+    /// shim to the next one.
+    fn show_main(&self) {
+        let mut life = self.life.borrow_mut();
+        let Some(life) = &mut *life else { return };
+        let main = life.family.main();
+        let ear = self.ear.of(life.generation);
+        // Where there is no room it is told with what comes next.
+        if main != life.main && ear.room() >= 2 {
+            life.main = main;
+            ear.heard(Heard::MainPid(main));
+            let note = life.family.note();
+            ear.heard(Heard::Remember { note });
+        }
+    }
+
     /// Reads some datagrams and says what they say, in order, plain pulses together.
     fn read_batch(&self) -> Batch {
-        let Some(socket) = self.socket.borrow().clone() else {
+        let batch = self.read_some();
+        self.show_main();
+        batch
+    }
+
+    fn read_some(&self) -> Batch {
+        let Some(socket) = self.present() else {
             return Batch::Empty;
         };
         let mut life = self.life.borrow_mut();
@@ -316,7 +442,7 @@ impl Post {
             ear.settle(datagram.descriptors);
         }
         if let Some(pid) = said.main_pid
-            && !family.adopt_main(pid)
+            && !family.name_main(pid)
         {
             warn!(ear.log(), "MAINPID names a process that is not the service's, ignored";
                 "service" => %self.service, "pid" => pid);
@@ -325,13 +451,6 @@ impl Post {
             // There is room: that was looked at before the datagram was read.
             let taken = ear.heard(heard);
             debug_assert!(taken || ear.room() == 0, "a message was lost");
-        }
-    }
-
-    /// Throws away what waits: it was sent to a life that is over.
-    fn throw_away(&self) {
-        if let Some(socket) = &*self.socket.borrow() {
-            while matches!(socket.get_ref().receive(|old| drop(old)), Ok(true)) {}
         }
     }
 

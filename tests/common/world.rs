@@ -258,6 +258,8 @@ impl World {
             .current_dir(self.dir())
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .env("NO_COLOR", "1")
+            // Of root its sockets for services of other users would be in a place of all.
+            .env("RUNTIME_DIRECTORY", self.file("run"))
             .env_remove("SUPERVISOR_URL")
             .env_remove("SUPERVISOR_TOKEN")
             .stdin(Stdio::null())

@@ -27,6 +27,7 @@ mod heartbeat_files;
 mod heavy;
 mod incoming;
 mod levels;
+mod notify;
 mod processes;
 mod progress;
 mod registration;

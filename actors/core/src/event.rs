@@ -363,6 +363,13 @@ pub enum Event {
         /// How long.
         by: Duration,
     },
+    /// It names its main process: what is shown. Its exit is that of the one that was started.
+    MainPid {
+        /// Whose life.
+        generation: Generation,
+        /// Which process.
+        pid: i32,
+    },
     /// It has found itself hung: poked at once.
     Stuck {
         /// Whose life.

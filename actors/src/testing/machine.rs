@@ -16,7 +16,7 @@ use supervisor_core::time::Mono;
 use crate::handle::Directory;
 use crate::ports::output::{Hearing, More, Output};
 use crate::ports::{
-    Adoption, Clock, Errands, Launch, Process, ProcessEvent, ProcessSink, Processes,
+    Adoption, Clock, Errands, Kept, Launch, Process, ProcessEvent, ProcessSink, Processes,
 };
 use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 use crate::testing::FakeClock;
@@ -104,6 +104,7 @@ struct Child {
     signals: RefCell<Vec<i32>>,
     hearing: Cell<Option<Hearing>>,
     extended: Cell<Duration>,
+    kept: RefCell<Kept>,
 }
 
 impl Machine {
@@ -391,6 +392,10 @@ impl Processes for Machine {
             signals: RefCell::default(),
             hearing: Cell::new(launch.hearing),
             extended: Cell::default(),
+            kept: RefCell::new(Kept {
+                socket: launch.socket,
+                note: String::new(),
+            }),
         });
         self.note(&child, What::Launched);
         let started = Rc::clone(&child);
@@ -437,6 +442,7 @@ impl Processes for Machine {
                         child: Rc::clone(child),
                         machine: self.clone(),
                     }),
+                    kept: child.kept.borrow().clone(),
                 });
             }
             let exit = child.ended.borrow().clone()?;
@@ -492,6 +498,10 @@ impl Process for FakeProcess {
 
     fn extend(&self, by: Duration) {
         self.child.extended.set(by);
+    }
+
+    fn remember(&self, note: &str) {
+        note.clone_into(&mut self.child.kept.borrow_mut().note);
     }
 }
 

@@ -5,16 +5,18 @@
 //! each can change into the next while we look, never back.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd as _;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use supervisor_core::event::Exit;
 use supervisor_shim::protocol::{self, Frame, key, kind};
 
-use super::link::read_available;
 use super::records::{ExitRecord, GenerationDir, StartRecord};
 
 /// How long a shim that holds its lock may be silent before it is taken for hung and ended.
@@ -35,6 +37,8 @@ pub(super) enum Found {
         hello: Vec<u8>,
         /// What came behind it.
         rest: Vec<u8>,
+        /// What came along.
+        socket: Option<OwnedFd>,
     },
     /// It has ended, whole.
     Ended(Exit),
@@ -112,6 +116,7 @@ fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
 async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silent> {
     let stream = open_socket(dir).await.map_err(|_| Silent::SoFar)?;
     let mut buffer = Vec::new();
+    let mut socket = None;
     loop {
         while let Ok(Some((payload, used))) = protocol::first_frame(&buffer) {
             let hello = payload.to_vec();
@@ -132,6 +137,7 @@ async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silen
                     stream,
                     hello,
                     rest: buffer,
+                    socket,
                 });
             }
         }
@@ -142,7 +148,37 @@ async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silen
             ready = stream.readable() => ready.map_err(|_| Silent::SoFar)?,
             () = tokio::time::sleep(patience) => return Err(Silent::ForLong),
         }
-        read_available(&stream, &mut buffer).map_err(|_| Silent::SoFar)?;
+        receive(&stream, &mut buffer, &mut socket).map_err(|_| Silent::SoFar)?;
+    }
+}
+
+/// Appends some of what there is, and takes a descriptor that comes along.
+fn receive(
+    stream: &UnixStream,
+    buffer: &mut Vec<u8>,
+    socket: &mut Option<OwnedFd>,
+) -> io::Result<()> {
+    let mut chunk = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = stream.try_io(Interest::READABLE, || {
+        let mut parts = [IoSliceMut::new(&mut chunk)];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        Ok(recvmsg(stream, &mut parts, &mut control, flags)?.bytes)
+    });
+    match received {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(count) => {
+            buffer.extend_from_slice(&chunk[..count]);
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    *socket = descriptors.last().or(socket.take());
+                }
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

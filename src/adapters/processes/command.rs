@@ -115,7 +115,7 @@ impl Commands {
         let shim = self.0.spawn().map_err(no_room)?;
         remains.0.set(true);
         actix_rt::spawn(reap(shim.pid(), remains.clone()));
-        let mut sent = shim.send(&frame, &writer).map_err(no_room)?;
+        let mut sent = shim.send(&frame, &writer, None).map_err(no_room)?;
         drop(writer);
         let told = async {
             sent.stream.write_all(&sent.rest).await?;

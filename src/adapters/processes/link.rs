@@ -34,6 +34,8 @@ pub(super) struct Shared {
     outbox: RefCell<Vec<u8>>,
     /// What is said of more output, and wakes the task for whatever is wanted.
     asked: Arc<Asked>,
+    /// What its shim is to tell the next supervisor.
+    note: RefCell<String>,
     /// Until when its stop may last, where it was extended.
     extended: Cell<Option<Instant>>,
     main_lives: Cell<bool>,
@@ -147,6 +149,13 @@ impl Shared {
         self.command(kind::EXTEND, &[(key::NUMBER, number.as_bytes())]);
     }
 
+    fn ask_to_remember(&self) {
+        let note = self.note.borrow();
+        if !note.is_empty() {
+            self.command(kind::REMEMBER, &[(key::TEXT, note.as_bytes())]);
+        }
+    }
+
     /// Wants its output, from a shim that runs.
     pub(super) fn ask_output(&self, hearing: Hearing) {
         let (word, frames) = output::wish(hearing);
@@ -199,6 +208,11 @@ impl Process for ShimProcess {
         self.0.extended.set(Some(until));
         self.0.ask_extension();
     }
+
+    fn remember(&self, note: &str) {
+        note.clone_into(&mut self.0.note.borrow_mut());
+        self.0.ask_to_remember();
+    }
 }
 
 impl Drop for ShimProcess {
@@ -232,6 +246,8 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
                 stream: again,
                 hello,
                 rest,
+                // The source has it already.
+                socket: _,
             } => {
                 stream = Rc::new(again);
                 buffer = rest;
@@ -239,6 +255,7 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
                     life.hear(frame, &shared);
                 }
                 repeat_stops(&shared);
+                shared.ask_to_remember();
                 life.listen(Frame::parse(&hello), &shared);
             }
             Found::Ended(exit) => {
@@ -365,6 +382,12 @@ pub(super) fn exit_of(frame: Frame<'_>) -> Option<Exit> {
         oom: frame.number(key::OOM) == Some(1),
         at: Timestamp(frame.number(key::TIME_US).unwrap_or(0)),
     })
+}
+
+/// What its `hello` was to tell us.
+pub(super) fn note_of(frame: Frame<'_>) -> String {
+    let note = frame.get(key::TEXT).unwrap_or_default();
+    String::from_utf8_lossy(note).into_owned()
 }
 
 /// The main process that a frame names.

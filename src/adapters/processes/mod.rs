@@ -31,16 +31,20 @@ mod vigil;
 
 use std::fs::DirBuilder;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::net::UnixStream;
 
 use supervisor_actors::ports::output::Hearing;
-use supervisor_actors::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink, Processes};
+use supervisor_actors::ports::{
+    Adoption, Kept, Launch, Process, ProcessEvent, ProcessSink, Processes,
+};
 use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::ServiceName;
 use supervisor_core::event::{Generation, StartFailure};
@@ -153,7 +157,7 @@ impl ShimProcesses {
         let lock = dir.create().map_err(failed("make", &dir.path))?;
         let sent = self
             .nursery
-            .start(&frame, &lock)
+            .start(&frame, &lock, launch.socket.as_deref())
             .inspect_err(|_| dir.remove())
             .map_err(failed("start the shim in", &dir.path))?;
         let cgroup = environment::cgroup(launch, &common).map(PathBuf::from);
@@ -186,7 +190,7 @@ impl ShimProcesses {
         let generation = dir.generation;
         let mut life = Life {
             sink,
-            process: std::sync::Arc::new(process.clone()),
+            process: Arc::new(process.clone()),
             orphans: self.orphans(name),
             shim_pid: 0,
             started: true,
@@ -203,7 +207,8 @@ impl ShimProcesses {
                 stream,
                 hello,
                 rest,
-            } => Some(self.resume(generation, life, stream, &hello, rest)),
+                socket,
+            } => Some(self.resume(generation, life, stream, &hello, rest, socket)),
             Found::Ended(exit) => Some(Adoption::Ended { generation, exit }),
             Found::Lost { record, exit } => {
                 life.orphans.learn(&record);
@@ -233,6 +238,7 @@ impl ShimProcesses {
         stream: UnixStream,
         hello: &[u8],
         rest: Vec<u8>,
+        socket: Option<OwnedFd>,
     ) -> Adoption {
         // Its next start may come at any time.
         self.nursery.prepare();
@@ -263,6 +269,10 @@ impl ShimProcesses {
                 generation,
                 pid,
                 process,
+                kept: Kept {
+                    socket: socket.map(Arc::new),
+                    note: frame.map(link::note_of).unwrap_or_default(),
+                },
             },
         }
     }

@@ -72,20 +72,25 @@ impl Nursery {
         })))
     }
 
-    /// Gives a shim its specification and lock.
-    pub(super) fn start(&self, frame: &[u8], lock: &File) -> io::Result<Sent> {
+    /// Gives a shim its specification, its lock and what it keeps.
+    pub(super) fn start(
+        &self,
+        frame: &[u8],
+        lock: &File,
+        socket: Option<&OwnedFd>,
+    ) -> io::Result<Sent> {
         self.0.starts.set(self.0.starts.get() + 1);
         self.prepare();
         let spare = self.0.spare.borrow_mut().take();
         if let Some(spare) = spare {
             let pid = spare.pid;
-            match spare.send(frame, lock) {
+            match spare.send(frame, lock, socket) {
                 Ok(sent) => return Ok(sent),
                 // Somebody has killed it while it waited.
                 Err(_) => drop(actix_rt::spawn(link::reap(pid))),
             }
         }
-        self.0.spawn()?.send(frame, lock)
+        self.0.spawn()?.send(frame, lock, socket)
     }
 
     /// Sees to it that there is a spare one soon.
@@ -183,12 +188,18 @@ impl Shim {
         self.pid
     }
 
-    /// Gives it its specification, and a descriptor with it.
-    pub(super) fn send(self, frame: &[u8], companion: &File) -> io::Result<Sent> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// Gives it its specification, and descriptors with it.
+    pub(super) fn send(
+        self,
+        frame: &[u8],
+        companion: &File,
+        socket: Option<&OwnedFd>,
+    ) -> io::Result<Sent> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let companion = [companion.as_fd()];
-        control.push(SendAncillaryMessage::ScmRights(&companion));
+        let socket = socket.map(OwnedFd::as_fd);
+        let along: Vec<_> = std::iter::once(companion.as_fd()).chain(socket).collect();
+        control.push(SendAncillaryMessage::ScmRights(&along));
         let parts = [IoSlice::new(frame)];
         let sent = rustix::net::sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL)?;
         Ok(Sent {

@@ -260,6 +260,7 @@ fn launch(processes: &ShimProcesses, name: &str, generation: u32, process: Proce
         process: Arc::new(process),
         environment: Vec::new(),
         hearing: None,
+        socket: None,
     };
     Run {
         process: processes.launch(launch, sink),

@@ -100,3 +100,17 @@ stdout_pulse = '^row (?P<rows>\d+'
         assert_eq!(mistakes(&format!("[services.a]\n{keys}")), [said]);
     }
 }
+
+#[test]
+fn f82_keys_of_a_socket_need_a_service_that_we_run() {
+    let text = "[services.a]\nnotify_access = 'main'\nnotify_socket = 'abstract'";
+    assert_eq!(
+        mistakes(text),
+        [
+            "2:1 `notify_access` without `command` in [services.a]",
+            "3:1 `notify_socket` without `command` in [services.a]",
+        ]
+    );
+    let text = "[services.a]\ncommand = 'x'\nnotify_socket = 'tcp'";
+    assert_eq!(mistakes(text).len(), 1);
+}

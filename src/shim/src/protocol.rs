@@ -12,9 +12,10 @@
 //! | supervisor | `stop` | `number`: the first begins the ladder, the second kills at once |
 //! | supervisor | `signal` | `number` |
 //! | supervisor | `listen` | `listen`, `frames`: see [`mode`]; as in `start`, to a shim that runs |
+//! | supervisor | `remember` | `text`: to be said in each `hello` |
 //! | supervisor | `more` | `frames`: so many more may come |
 //! | supervisor | `extend` | `number`: a stop under way may last so many milliseconds from now |
-//! | shim | `hello` | to each new supervisor: all it would have heard so far |
+//! | shim | `hello` | to each new supervisor: all it would have heard so far, `text`, and the notify socket along |
 //! | shim | `started` | `pid`, `start_time` |
 //! | shim | `start_failed` | `stage`, `errno` |
 //! | shim | `exited` | `code` or `signal`, `time_us`, `oom`, `left` |
@@ -22,8 +23,12 @@
 //! | shim | `blocked` | `list`: who does not die of SIGKILL |
 //! | shim | `output` | `number` of lines, how many were `lost` besides, the `text` of the former |
 //!
-//! Version 2 added `listen`, `more`, `extend` and `output`. A shim of version 1 ignores the
-//! first three and says nothing of its output.
+//! With the first byte of `start` come the generation's lock and, where it has one, its notify
+//! socket: both stay open as long as the shim lives, so that neither the service nor anybody
+//! else meets a closed one while no supervisor is there.
+//!
+//! Version 2 added `listen`, `more`, `extend`, `remember`, `output` and the notify socket. A
+//! shim of version 1 ignores what it does not know and says nothing of its output.
 
 use crate::text;
 
@@ -35,6 +40,9 @@ pub const TELLS_OUTPUT: i64 = 2;
 
 /// What is kept of a line of output that is told.
 pub const MOST_LINE: usize = 4096;
+
+/// The longest text that is remembered for the next supervisor.
+pub const MOST_REMEMBERED: usize = 255;
 
 /// The longest frame that either side takes.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -57,6 +65,7 @@ pub mod kind {
     pub const SIGNAL: &str = "signal";
     pub const LISTEN: &str = "listen";
     pub const MORE: &str = "more";
+    pub const REMEMBER: &str = "remember";
     pub const EXTEND: &str = "extend";
     pub const HELLO: &str = "hello";
     pub const STARTED: &str = "started";
@@ -148,7 +157,7 @@ pub mod key {
     pub const FRAMES: &str = "frames";
     /// How many lines were left out.
     pub const LOST: &str = "lost";
-    /// Lines of output, each with its end.
+    /// Lines of output, each with its end; or what is remembered for the next supervisor.
     pub const TEXT: &str = "text";
     /// `pid (name)` of who does not die.
     pub const LIST: &str = "list";

@@ -41,8 +41,11 @@ const REPORT_MS: u64 = 1000;
 /// What is read from the log pipe at once.
 const LOG_BUFFER: usize = 64 << 10;
 const PAGE: usize = 4096;
-/// The longest command after the first frame is far shorter.
+/// The longest command after the first frame is shorter.
 const COMMAND_BUFFER: usize = 512;
+/// How long the service may have to wait for a supervisor that is gone: the next one comes, and
+/// reads what waits, within this time, or what waits is thrown away.
+const PATIENCE_MS: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -79,6 +82,12 @@ struct Shim<'a> {
     output: Fd,
     log: Log<'a>,
     lines: Lines,
+    /// Where the service notifies the supervisor. Nobody reads it here but while there is none.
+    notify: Fd,
+    /// Since when there is none (monotonic milliseconds).
+    alone_since: u64,
+    /// What the supervisor wants the next one to know.
+    remembered: Text<{ protocol::MOST_REMEMBERED + 1 }>,
     buffer: &'static mut [u8],
     commands: [u8; COMMAND_BUFFER],
     commands_length: usize,
@@ -97,7 +106,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         return 111;
     };
     // A spare one waits here until it is needed. Its stack is small by then.
-    let Some((length, memory, companion)) = read_start(supervisor) else {
+    let Some((length, memory, companion, notify)) = read_start(supervisor) else {
         // The supervisor died before it had said what to start.
         return 0;
     };
@@ -134,6 +143,9 @@ pub fn run(title: &mut [u8]) -> i32 {
         output: NONE,
         log: Log::new(settings.log, settings.log_max_size, settings.log_keep),
         lines: Lines::default(),
+        notify,
+        alone_since: 0,
+        remembered: Text::new(),
         buffer: &mut [],
         commands: [0; COMMAND_BUFFER],
         commands_length: 0,
@@ -182,12 +194,13 @@ fn settle() -> sys::Result<(Fd, u32)> {
     Ok((supervisor, umask))
 }
 
-/// Reads the first frame into pages of its own: (payload's length, pages, the descriptor that
-/// comes with its first byte). For a service that is the generation's lock, already taken:
-/// while it is under way the kernel holds it, and it stays open as long as we live.
-fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd)> {
+/// Reads the first frame into pages of its own: (payload's length, pages, the descriptors that
+/// come with its first byte). For a service the first is the generation's lock, already taken:
+/// while it is under way the kernel holds it, and it stays open as long as we live. The second
+/// is its notify socket, where it has one.
+fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd, Fd)> {
     let mut head = [0_u8; 4];
-    let (count, companion) = sys::receive(supervisor, &mut head).ok()?;
+    let (count, [companion, notify]) = sys::receive(supervisor, &mut head).ok()?;
     if count == 0 || companion == NONE {
         return None;
     }
@@ -198,7 +211,7 @@ fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd)> {
     }
     let memory = sys::map(length.next_multiple_of(PAGE)).ok()?;
     read_exactly(supervisor, &mut memory[..length])?;
-    Some((length, memory, companion))
+    Some((length, memory, companion, notify))
 }
 
 fn read_exactly(fd: Fd, mut into: &mut [u8]) -> Option<()> {
@@ -360,6 +373,11 @@ impl Shim<'_> {
                 self.supervisor,
                 self.listener,
                 self.output,
+                if self.is_deserted() {
+                    self.notify
+                } else {
+                    NONE
+                },
             ]
             .map(|fd| PollFd {
                 fd,
@@ -367,7 +385,8 @@ impl Shim<'_> {
                 found: 0,
             });
             let _ = sys::poll(&mut fds, self.wait_ms());
-            let [failure, signals, supervisor, listener, output] = fds.map(|fd| fd.found != 0);
+            let [failure, signals, supervisor, listener, output, notify] =
+                fds.map(|fd| fd.found != 0);
             if failure {
                 self.on_failure_pipe();
             }
@@ -383,6 +402,9 @@ impl Shim<'_> {
             if output {
                 self.copy_output();
             }
+            if notify {
+                self.drain_notify();
+            }
             self.climb();
             if self.failure == NONE
                 && let Some(memory) = memory.take()
@@ -394,15 +416,39 @@ impl Shim<'_> {
     }
 
     fn wait_ms(&self) -> Option<u64> {
-        let at = match self.ladder {
-            Ladder::Idle => return None,
+        let of_ladder = match self.ladder {
+            Ladder::Idle => u64::MAX,
             Ladder::Asked { kill_at } => kill_at,
             Ladder::Killing {
                 again_at,
                 report_at,
             } => again_at.min(report_at),
         };
-        Some(at.saturating_sub(sys::monotonic_ms()))
+        let alone = self.supervisor == NONE && self.notify != NONE && !self.is_deserted();
+        let of_notify = if alone {
+            self.alone_since + PATIENCE_MS
+        } else {
+            u64::MAX
+        };
+        let at = of_ladder.min(of_notify);
+        (at < u64::MAX).then(|| at.saturating_sub(sys::monotonic_ms()))
+    }
+
+    /// Whether there has been no supervisor for so long that the service must not wait for it.
+    fn is_deserted(&self) -> bool {
+        self.supervisor == NONE && sys::monotonic_ms() >= self.alone_since + PATIENCE_MS
+    }
+
+    /// A socket whose queue is full holds up who sends.
+    #[inline(never)]
+    fn drain_notify(&mut self) {
+        const MOST: u32 = 1_000;
+        for _ in 0..MOST {
+            // The rest of a datagram, and what comes with it, is dropped by the kernel.
+            if sys::read(self.notify, &mut [0_u8; 8]).is_err() {
+                return;
+            }
+        }
     }
 
     #[inline(never)]
@@ -646,8 +692,12 @@ impl Shim<'_> {
 
     /// A supervisor that does not read for so long that its socket is full is let go: it, or
     /// the next one, connects again and hears all of it in `hello`.
-    #[inline(never)]
     fn tell(&mut self, kind: &str, fields: &[(&str, &[u8])]) {
+        self.tell_with(kind, fields, NONE);
+    }
+
+    #[inline(never)]
+    fn tell_with(&mut self, kind: &str, fields: &[(&str, &[u8])], along: Fd) {
         self.was_told = false;
         if self.supervisor == NONE {
             return;
@@ -656,7 +706,11 @@ impl Shim<'_> {
         protocol::encode(kind, fields, &mut |piece| {
             frame.push(piece);
         });
-        let sent = sys::send(self.supervisor, frame.as_bytes());
+        let sent = if along == NONE {
+            sys::send(self.supervisor, frame.as_bytes())
+        } else {
+            sys::send_with(self.supervisor, frame.as_bytes(), along)
+        };
         self.was_told = sent == Ok(frame.as_bytes().len());
         if !self.was_told {
             self.let_go();
@@ -666,6 +720,7 @@ impl Shim<'_> {
     fn let_go(&mut self) {
         sys::close(self.supervisor);
         self.supervisor = NONE;
+        self.alone_since = sys::monotonic_ms();
         self.lines.end();
         self.commands_length = 0;
         if self.listener == NONE && self.failure == NONE {
@@ -706,7 +761,8 @@ impl Shim<'_> {
             Phase::Remains(_) => b"remains",
             Phase::Gone => b"gone",
         };
-        let facts: [(&str, &[u8]); 8] = [
+        let remembered = self.remembered.clone();
+        let facts: [(&str, &[u8]); 9] = [
             (key::PROTOCOL, version.of(i64::from(VERSION))),
             (key::SERVICE, settings.service.to_bytes()),
             (key::GENERATION, generation.of(settings.generation)),
@@ -715,15 +771,16 @@ impl Shim<'_> {
             (key::PID, pid.of(i64::from(self.main.pid))),
             (key::START_TIME, start.of(self.main.start_time)),
             (key::STATE, state),
+            (key::TEXT, remembered.as_bytes()),
         ];
         let Phase::Remains(exit) = self.phase else {
-            return self.tell(kind::HELLO, &facts);
+            return self.tell_with(kind::HELLO, &facts, self.notify);
         };
         let mut hello = Hello::default();
-        let mut all: [(&str, &[u8]); 12] = [("", b""); 12];
-        all[..8].copy_from_slice(&facts);
-        all[8..].copy_from_slice(&hello.exit_fields(exit, true));
-        self.tell(kind::HELLO, &all);
+        let mut all: [(&str, &[u8]); 13] = [("", b""); 13];
+        all[..9].copy_from_slice(&facts);
+        all[9..].copy_from_slice(&hello.exit_fields(exit, true));
+        self.tell_with(kind::HELLO, &all, self.notify);
     }
 
     #[inline(never)]
@@ -770,6 +827,11 @@ impl Shim<'_> {
                 .and_then(|n| u64::try_from(n).ok())
         {
             self.extend(ms);
+        } else if frame.kind == kind::REMEMBER.as_bytes()
+            && let Some(text) = frame.get(key::TEXT)
+        {
+            self.remembered = Text::new();
+            self.remembered.push(text);
         }
     }
 

@@ -55,7 +55,7 @@ numbers!(
     READ 0 63, WRITE 1 64, CLOSE 3 57, LSEEK 8 62, MMAP 9 222, MUNMAP 11 215,
     RT_SIGACTION 13 134, RT_SIGPROCMASK 14 135, MADVISE 28 233, NANOSLEEP 35 101,
     GETPID 39 172, SOCKET 41 198, SENDTO 44 206, BIND 49 200, LISTEN 50 201,
-    RECVMSG 47 212,
+    SENDMSG 46 211, RECVMSG 47 212,
     GETSOCKOPT 55 209, CLONE 56 220, EXECVE 59 221, WAIT4 61 260, KILL 62 129,
     FCNTL 72 25, FSYNC 74 82, CHDIR 80 49, FCHOWN 93 55, UMASK 95 166, GETEUID 107 175,
     SETSID 112 157, SETGROUPS 116 159, SETRESUID 117 147, SETRESGID 119 149,
@@ -622,21 +622,24 @@ struct MsgHdr {
     flags: usize,
 }
 
-/// A control message that carries one descriptor.
+/// A control message that carries up to two descriptors.
 #[repr(C)]
 #[derive(Default)]
 struct Control {
     length: usize,
     level: i32,
     kind: i32,
-    fd: Fd,
-    padding: i32,
+    fds: [Fd; 2],
 }
 
-/// Reads, and takes a descriptor that comes along ([`NONE`] where none does).
-pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, Fd)> {
+/// The length of a control message without its descriptors.
+const CONTROL_HEAD: usize = size_of::<Control>() - size_of::<[Fd; 2]>();
+/// The level and kind of one that carries descriptors.
+const SCM_RIGHTS: (i32, i32) = (1, 1);
+
+/// Reads, and takes the descriptors that come along ([`NONE`] where none does).
+pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, [Fd; 2])> {
     const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
-    const SCM_RIGHTS: (i32, i32) = (1, 1);
     let mut part = [into.as_mut_ptr() as usize, into.len()];
     let mut control = Control::default();
     let mut header = MsgHdr {
@@ -649,9 +652,36 @@ pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, Fd)> {
         flags: 0,
     };
     let count = retry(|| call!(RECVMSG, fd, &raw mut header, MSG_CMSG_CLOEXEC))?;
-    let came = header.control_length >= size_of::<Control>() - size_of::<i32>()
-        && (control.level, control.kind) == SCM_RIGHTS;
-    Ok((count, if came { control.fd } else { NONE }))
+    let mut came = [NONE; 2];
+    if header.control_length >= CONTROL_HEAD && (control.level, control.kind) == SCM_RIGHTS {
+        let number = control.length.saturating_sub(CONTROL_HEAD) / size_of::<Fd>();
+        for (place, fd) in came.iter_mut().zip(control.fds).take(number) {
+            *place = fd;
+        }
+    }
+    Ok((count, came))
+}
+
+/// Sends without waiting and without SIGPIPE, and a descriptor along.
+pub fn send_with(fd: Fd, bytes: &[u8], along: Fd) -> Result<usize> {
+    const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
+    let mut part = [bytes.as_ptr() as usize, bytes.len()];
+    let mut control = Control {
+        length: CONTROL_HEAD + size_of::<Fd>(),
+        level: SCM_RIGHTS.0,
+        kind: SCM_RIGHTS.1,
+        fds: [along, 0],
+    };
+    let header = MsgHdr {
+        name: 0,
+        name_length: 0,
+        parts: &raw mut part,
+        part_count: 1,
+        control: &raw mut control,
+        control_length: size_of::<Control>(),
+        flags: 0,
+    };
+    retry(|| call!(SENDMSG, fd, &raw const header, MSG_DONTWAIT_NOSIGNAL))
 }
 
 /// The kernel's `struct pollfd`.

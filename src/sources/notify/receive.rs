@@ -1,9 +1,8 @@
-//! The socket: bound to its abstract name, read with the sender's credentials.
+//! The socket: read with the sender's credentials.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use supervisor_core::notify::MOST_BYTES;
@@ -32,9 +31,8 @@ pub(super) struct Datagram<'a> {
 struct Control(MaybeUninit<[u8; CONTROL]>);
 
 impl Socket {
-    pub(super) fn bind(name: &str) -> io::Result<Self> {
-        let address = SocketAddr::from_abstract_name(name)?;
-        let socket = UnixDatagram::bind_addr(&address)?;
+    pub(super) fn bind(address: &SocketAddr) -> io::Result<Self> {
+        let socket = UnixDatagram::bind_addr(address)?;
         socket.set_nonblocking(true)?;
         let on: libc::c_int = 1;
         // SAFETY: the pointer and the length are those of a local that outlives the call.
@@ -51,6 +49,19 @@ impl Socket {
             return Err(failed());
         }
         Ok(Self(socket))
+    }
+
+    /// One that was bound so before and kept.
+    pub(super) fn kept(descriptor: OwnedFd) -> Self {
+        Self(UnixDatagram::from(descriptor))
+    }
+
+    /// Another descriptor of it, to be kept.
+    ///
+    /// # Errors
+    /// Where there is none left.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
     }
 
     /// Receives one datagram, if one waits.

@@ -40,10 +40,21 @@ const DEEPEST: usize = 64;
 /// How long the last verdict holds: a pid is not used again so soon.
 const REMEMBER: u64 = 1_000_000_000;
 
+/// A process and when it was started: its number alone is somebody else's one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) pid: i32,
+    /// In the kernel's ticks since the boot.
+    pub(super) started: u64,
+}
+
 /// The processes of one life.
 #[derive(Debug)]
 pub(super) struct Family {
+    /// The one that was started. Its number is its own for as long as its life lasts.
     main: i32,
+    /// The one that it has named in its place.
+    named: Option<Named>,
     /// Its shim; none where the main process was gone before it could be asked.
     shim: Option<i32>,
     session: Option<i32>,
@@ -58,6 +69,7 @@ impl Family {
         let about = Stat::of(main);
         Self {
             main,
+            named: None,
             shim: about.map(|stat| stat.parent),
             session: about.map(|stat| stat.session),
             uid: uid_of(main),
@@ -67,11 +79,9 @@ impl Family {
 
     /// Whether it may speak for the service.
     pub(super) fn may_speak(&mut self, access: Access, sender: Sender, now: Mono) -> bool {
-        if sender.pid == self.main {
-            return true;
-        }
         match access {
-            Access::Main => false,
+            Access::Main => sender.pid == self.main(),
+            Access::All if sender.pid == self.main => true,
             Access::All => {
                 if let Some((last, verdict, at)) = self.last
                     && last == sender
@@ -89,13 +99,52 @@ impl Family {
         }
     }
 
-    /// Makes that process the main one, if it is of this family.
-    pub(super) fn adopt_main(&mut self, pid: i32) -> bool {
-        let ours = pid == self.main || self.includes(pid) == Some(true);
-        if ours {
-            self.main = pid;
+    /// The main process: the one that was named, for as long as it lives.
+    pub(super) fn main(&mut self) -> i32 {
+        match self.named {
+            Some(named)
+                if Stat::of(named.pid).is_some_and(|stat| stat.started == named.started) =>
+            {
+                named.pid
+            }
+            Some(_) | None => {
+                self.named = None;
+                self.main
+            }
         }
-        ours
+    }
+
+    /// Makes that process the main one, if it is of this family.
+    pub(super) fn name_main(&mut self, pid: i32) -> bool {
+        if pid == self.main {
+            self.named = None;
+            return true;
+        }
+        let found = Stat::of(pid).filter(|_| self.includes(pid) == Some(true));
+        if let Some(stat) = found {
+            let started = stat.started;
+            self.named = Some(Named { pid, started });
+        }
+        found.is_some()
+    }
+
+    /// Which process was named, for the next supervisor.
+    pub(super) fn note(&self) -> String {
+        match self.named {
+            Some(Named { pid, started }) => format!("main {pid} {started}"),
+            None => "main".to_owned(),
+        }
+    }
+
+    /// What an earlier supervisor noted.
+    pub(super) fn remember(&mut self, note: &str) {
+        let mut words = note.split(' ');
+        if words.next() == Some("main")
+            && let (Some(pid), Some(started)) = (words.next(), words.next())
+            && let (Ok(pid), Ok(started)) = (pid.parse(), started.parse())
+        {
+            self.named = Some(Named { pid, started });
+        }
     }
 
     /// Whether a process is of this family; `None` if there is none of that pid any more.
@@ -127,6 +176,7 @@ impl Family {
 struct Stat {
     parent: i32,
     session: i32,
+    started: u64,
 }
 
 impl Stat {
@@ -139,6 +189,7 @@ impl Stat {
         Some(Self {
             parent: fields.nth(1)?.parse().ok()?,
             session: fields.nth(1)?.parse().ok()?,
+            started: fields.nth(15)?.parse().ok()?,
         })
     }
 }

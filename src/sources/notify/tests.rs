@@ -16,9 +16,9 @@ use super::*;
 /// A socket that no other test uses, and one that sends to it.
 fn pair(test: &str) -> (Socket, UnixDatagram) {
     let name = format!("supervisor/test/{}/{test}", std::process::id());
-    let socket = Socket::bind(&name).unwrap();
-    let sender = UnixDatagram::unbound().unwrap();
     let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = Socket::bind(&address).unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
     sender.connect_addr(&address).unwrap();
     (socket, sender)
 }
@@ -151,12 +151,38 @@ fn a_process_of_the_tree_may_speak_and_no_other() {
     let stranger = nix::unistd::getppid().as_raw();
     assert!(!family.may_speak(Access::All, sender(stranger), now));
     // It names its main process anew: only one of its own.
-    assert!(!family.adopt_main(stranger));
-    assert!(!family.adopt_main(i32::MAX));
-    assert!(family.adopt_main(child));
+    assert!(!family.name_main(stranger));
+    assert!(!family.name_main(i32::MAX));
+    assert!(family.name_main(child));
     assert!(family.may_speak(Access::Main, sender(child), now));
+    assert!(!family.may_speak(Access::Main, sender(main.pid()), now));
+    assert!(family.may_speak(Access::All, sender(main.pid()), now));
+    assert_eq!(family.main(), child);
+    // The next supervisor is told so, and believes it of exactly that process.
+    let mut next = Family::of(main.pid());
+    next.remember(&family.note());
+    assert_eq!(next.main(), child);
+    let mut stranger = Family::of(main.pid());
+    stranger.remember(&format!("main {child} 1"));
+    assert_eq!(stranger.main(), main.pid(), "another one of that number");
+    for nonsense in ["", "main", "main x y", "main 5", "boss 1 2"] {
+        let mut family = Family::of(main.pid());
+        family.remember(nonsense);
+        assert_eq!(family.main(), main.pid());
+    }
     // SAFETY: a signal to the test's own child.
     unsafe { libc::kill(child, libc::SIGKILL) };
+    let gone = || std::fs::read(format!("/proc/{child}/stat")).is_err();
+    while !gone() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(
+        family.main(),
+        main.pid(),
+        "again, now that the other is gone"
+    );
+    assert_eq!(family.note(), "main");
+    assert!(family.may_speak(Access::Main, sender(main.pid()), now));
 }
 
 #[test]

@@ -144,6 +144,26 @@ impl Service {
         }
     }
 
+    /// [`Event::MainPid`](crate::Event::MainPid).
+    pub(super) fn main_pid(&mut self, generation: Generation, main: i32) {
+        if !self.is_present(generation) {
+            return;
+        }
+        match &mut self.memory.state {
+            State::Starting { pid, .. } | State::Running { pid, .. } => *pid = Some(main),
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::External { .. }
+            | State::Resumed { .. } => {}
+        }
+    }
+
     /// [`Event::Stuck`](crate::Event::Stuck): poked at once.
     pub(super) fn hangs(&mut self, generation: Generation, why: &str, out: &mut Vec<Action>) {
         if !self.is_present(generation) || !self.is_judged() {

@@ -2,6 +2,9 @@
 //! connection at once, which is what dropping the processes does.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+
+use supervisor_actors::ports::Kept;
 
 use super::*;
 
@@ -250,6 +253,7 @@ async fn the_newest_life_counts_and_older_ones_are_cleaned_up() {
         generation,
         pid: found,
         process,
+        ..
     }) = found
     else {
         panic!("not found alive");
@@ -354,4 +358,87 @@ async fn what_the_configuration_no_longer_knows_is_ended_and_the_rest_is_left() 
     assert!(!proc_fs::lives(stray) && !proc_fs::lives(orphan));
     assert!(proc_fs::lives(kept));
     assert!(processes.end_strays(&known).await.is_empty());
+}
+
+/// Launches a process that keeps a socket; gives its other end.
+async fn with_socket(world: &World, process: &ProcessSpec) -> (Run, UnixDatagram) {
+    let path = world.file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let client = UnixDatagram::unbound().unwrap();
+    client.connect(&path).unwrap();
+    let (sink, events) = sink();
+    let launch = Launch {
+        name: service("web"),
+        generation: Generation(1),
+        process: Arc::new(process.clone()),
+        environment: Vec::new(),
+        hearing: None,
+        socket: Some(Arc::new(socket.into())),
+    };
+    let process = world.processes().launch(launch, sink);
+    let mut run = Run { process, events };
+    run.started().await;
+    (run, client)
+}
+
+async fn kept(world: &World, process: &ProcessSpec) -> (Kept, Run) {
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", process).await;
+    match found {
+        Some(Adoption::Living { process, kept, .. }) => (kept, Run { process, events }),
+        _ => panic!("not found alive"),
+    }
+}
+
+fn receive(from: &Kept) -> Option<Vec<u8>> {
+    let socket = from.socket.as_ref().expect("a socket").try_clone().unwrap();
+    let mut text = [0; 64];
+    let count = UnixDatagram::from(socket).recv(&mut text).ok()?;
+    Some(text[..count].to_vec())
+}
+
+#[actix_rt::test]
+async fn f28_a_socket_outlives_us_with_all_that_was_sent_meanwhile() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let (run, client) = with_socket(&world, &process).await;
+    client.send(b"one").unwrap();
+    drop(run);
+    client.send(b"two").unwrap();
+    for round in 0..3 {
+        let (kept, run) = kept(&world, &process).await;
+        if round == 0 {
+            assert_eq!(receive(&kept).as_deref(), Some(&b"one"[..]));
+            assert_eq!(receive(&kept).as_deref(), Some(&b"two"[..]));
+        }
+        assert_eq!(receive(&kept), None);
+        client.send(b"more").unwrap();
+        assert_eq!(receive(&kept).as_deref(), Some(&b"more"[..]));
+        assert_eq!(kept.note, if round == 0 { "" } else { "main 1 2" });
+        run.process.remember("main 1 2");
+        // Until it is on its way: the shim obeys what came before it takes a new connection.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_socket_that_nobody_reads_for_long_holds_up_nobody() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let (run, client) = with_socket(&world, &process).await;
+    drop(run);
+    // Blocking: it comes to an end only if somebody reads.
+    let sent = actix_rt::task::spawn_blocking(move || {
+        for _ in 0..5_000 {
+            client.send(b"WATCHDOG=1").unwrap();
+        }
+        client
+    });
+    let client = tokio::time::timeout(PATIENCE, sent).await;
+    let client = client.expect("it is held up").unwrap();
+    let (kept, _run) = kept(&world, &process).await;
+    while receive(&kept).is_some() {}
+    client.send(b"again").unwrap();
+    assert_eq!(receive(&kept).as_deref(), Some(&b"again"[..]));
 }

@@ -20,6 +20,7 @@ fn hear(processes: &ShimProcesses, process: ProcessSpec, hearing: Hearing) -> Ru
         process: Arc::new(process),
         environment: Vec::new(),
         hearing: Some(hearing),
+        socket: None,
     };
     Run {
         process: processes.launch(launch, sink),

@@ -295,3 +295,33 @@ fn a_stop_that_asks_for_time_has_it_up_to_the_limit() {
         "the next life's is its own"
     );
 }
+
+#[test]
+fn the_main_process_that_it_names_is_shown_in_this_life() {
+    let mut bench = Bench::up(policy());
+    let generation = bench.generation();
+    assert_eq!(
+        bench.on(Event::MainPid {
+            generation,
+            pid: 42
+        }),
+        []
+    );
+    assert_eq!(bench.view().pid, Some(42));
+    bench.pulse();
+    assert_eq!(bench.exit(1).len(), 1, "what was started has ended");
+    bench.started();
+    assert_eq!(bench.view().pid, Some(1_002));
+    bench.on(Event::MainPid {
+        generation,
+        pid: 42,
+    });
+    assert_eq!(bench.view().pid, Some(1_002), "said by the older life");
+    bench.stop();
+    let generation = bench.generation();
+    bench.on(Event::MainPid {
+        generation,
+        pid: 42,
+    });
+    assert_eq!(bench.view().pid, Some(1_002), "it is over");
+}
