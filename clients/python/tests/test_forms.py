@@ -158,13 +158,26 @@ def test_jobs_say_when_they_began_how_long_they_took_and_how_they_ended(server: 
     with pytest.raises(SystemExit):
         with heartbeat.job("exits"):
             sys.exit(3)
-    lines = [body["message"] for _, body in said(server, heartbeat)]
-    assert lines == [
-        "nightly began", "nightly done in 0.0 s",
-        "hourly began", "hourly failed after 0.0 s: ValueError: no",
-        "run began", "run done in 0.0 s",
-        "run began", "run done in 0.0 s",
-        "exits began", "exits failed after 0.0 s: SystemExit: 3",
+    with pytest.raises(SystemExit):
+        with heartbeat.job():
+            sys.exit("no more disk")
+    told = said(server, heartbeat)
+    assert [path for path, _ in told] == ["run"] * 12
+    runs = [(begin, end) for (_, begin), (_, end) in zip(told[::2], told[1::2])]
+    for begin, end in runs:
+        assert begin == {"state": "start", "rid": end.pop("rid")}
+        assert 0 <= end.pop("duration") < PATIENCE
+    assert len({begin["rid"] for begin, _ in runs}) == 6
+    ends = [end for _, end in runs]
+    output = ends[1].pop("output")
+    assert output.startswith("Traceback") and 'raise ValueError("no")' in output
+    assert ends == [
+        {"state": "success", "message": "nightly"},
+        {"state": "failure", "message": "hourly: ValueError: no"},
+        {"state": "success"},
+        {"state": "success"},
+        {"state": "failure", "message": "exits", "exit_code": 3},
+        {"state": "failure", "message": "no more disk", "exit_code": 1},
     ]
 
 

@@ -177,7 +177,10 @@ class Heartbeat:
     def job(self, name: Optional[str] = None) -> Job: ...
 
     def job(self, name: Any = None) -> Any:
-        """A run, for ``with`` and as a decorator: when it began, how long it took, how it ended."""
+        """A run, for ``with`` and as a decorator: when it began, how long it took, how it ended.
+
+        Its success is a pulse, its failure an error with the traceback.
+        """
         return Job(self)(name) if callable(name) else Job(self, name)
 
     def flush(self, timeout: float = TIMEOUT) -> bool:
@@ -252,6 +255,17 @@ class Heartbeat:
         return f"Heartbeat(interval={self._interval!r}, tag={self.tag!r}, active={self._active})"
 
     # === What they come to ===
+
+    @_quiet
+    def _run_begins(self, rid: str) -> None:
+        if not self._active:
+            self._begin()
+        SENDER.put(self._courier, _messages.run_start(self.name, rid))
+
+    @_quiet
+    def _run_ends(self, body: Dict[str, Any]) -> None:
+        self._foreign_pulse()
+        SENDER.put(self._courier, _messages.run_end(self.name, body))
 
     def _begin(self) -> None:
         self._active = True

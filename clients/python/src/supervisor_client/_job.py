@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import time
+import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional, Type, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Type, TypeVar, cast
 
 from . import _values
 
@@ -28,12 +30,15 @@ class Job:
 
     def __init__(self, heartbeat: "Heartbeat", name: Optional[str] = None) -> None:
         self._heartbeat = heartbeat
-        self._name = _values.text("" if name is None else name, 100) or "run"
+        self._name = _values.text("" if name is None else name, 100)
         self._began = 0.0
+        self._rid = ""
 
     def __enter__(self) -> "Job":
         self._began = time.monotonic()
-        self._heartbeat.pulse(f"{self._name} began")
+        # Enough to tell runs of one service apart; no uuid is asked for.
+        self._rid = os.urandom(16).hex()
+        self._heartbeat._run_begins(self._rid)
         return self
 
     def __exit__(
@@ -42,12 +47,24 @@ class Job:
         failure: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        took = time.monotonic() - self._began
-        if failure is None or isinstance(failure, SystemExit) and failure.code in (None, 0):
-            self._heartbeat.pulse(f"{self._name} done in {took:.1f} s", run_seconds=took)
-        else:
-            why = _values.describe(failure)
-            self._heartbeat.error(f"{self._name} failed after {took:.1f} s: {why}")
+        body: Dict[str, Any] = {
+            "state": "success" if failure is None else "failure",
+            "rid": self._rid,
+            "duration": time.monotonic() - self._began,
+        }
+        said = [self._name]
+        if isinstance(failure, SystemExit):
+            # As the interpreter would exit: None is 0, and what is no number is said and 1.
+            code = failure.code
+            exit_code = 0 if code is None else code if isinstance(code, int) else 1
+            body["state"] = "failure" if exit_code else "success"
+            body["exit_code"] = max(-(2**31), min(exit_code, 2**31 - 1))
+            said.append(_values.text(code) if isinstance(code, str) else "")
+        elif failure is not None:
+            said.append(_values.describe(failure))
+            body["output"] = _traceback(failure)
+        body["message"] = ": ".join(filter(None, said))
+        self._heartbeat._run_ends({key: value for key, value in body.items() if value != ""})
 
     async def __aenter__(self) -> "Job":
         return self.__enter__()
@@ -77,3 +94,13 @@ class Job:
                 return function(*args, **kwargs)
 
         return cast(F, run)
+
+
+def _traceback(failure: BaseException) -> str:
+    """Where it failed: the end of it, which says most."""
+    try:
+        lines = traceback.format_exception(type(failure), failure, failure.__traceback__)
+    except Exception:
+        return ""
+    whole = "".join(lines).encode("utf-8", "replace")
+    return whole[-_values.MOST_TEXT :].decode("utf-8", "ignore")

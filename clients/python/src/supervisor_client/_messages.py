@@ -57,6 +57,17 @@ def register(
     return Message("POST", "/api/register", body)
 
 
+def run_start(name: str, rid: str) -> Message:
+    """A run begins: no sign of life, for what begins may hang."""
+    return Message("POST", f"/api/run/{name}", {"state": "start", "rid": rid})
+
+
+def run_end(name: str, body: Dict[str, Any]) -> Message:
+    """A run has ended: worth being told later, its duration is in it."""
+    text = str(body.get("message", ""))
+    return Message("POST", f"/api/run/{name}", body, lives=True, keep=True, text=text)
+
+
 def forget(name: str, days: int) -> Message:
     """Asks for a service's older history to be deleted."""
     return Message("DELETE", f"/api/history/{name}?older_than={days}d", keep=True)
