@@ -16,7 +16,7 @@
 //! readiness is seen when it comes.
 //!
 //! A failure is the service's. That we could not look is ours, and so is one that came while
-//! we were stopped or starved ([`attended`]): then it is looked again, and meanwhile the
+//! we were stopped or starved (`attended`): then it is looked again, and meanwhile the
 //! silence is excused.
 
 use std::collections::hash_map::DefaultHasher;
