@@ -188,3 +188,43 @@ def test_the_token_goes_only_where_it_belongs(
         assert heartbeat._courier._http is not None
         assert heartbeat._courier._http._headers.count("the-workers-own-token") == headers
         assert "the-workers-own-token" not in repr(heartbeat)
+
+
+def test_runs_are_on_record_with_their_length_and_how_they_ended(here: World) -> None:
+    here.start()
+    heartbeat = Heartbeat(interval=600, tag="nightly")
+    with heartbeat.job():
+        pass
+    with pytest.raises(ValueError):
+        with heartbeat.job("reports"):
+            raise ValueError("no paper")
+    with pytest.raises(SystemExit):
+        with heartbeat.job():
+            raise SystemExit(3)
+    assert heartbeat.flush(PATIENCE)
+    status, answer = here.call("GET", "/api/runs/nightly")
+    assert status == 200, answer
+    runs = answer["runs"]
+    assert [run["outcome"] for run in runs] == ["failure", "failure", "success"]
+    assert [run["exit_code"] for run in runs] == [3, None, None]
+    assert runs[1]["message"] == "reports: ValueError: no paper"
+    assert all(run["started_at"] and 0 <= run["duration"] < PATIENCE for run in runs)
+    _, run = here.call("GET", f"/api/runs/nightly/{runs[1]['id']}", Authorization=f"Bearer {here.token}")
+    assert "raise ValueError" in run["output"]
+    found = here.service("nightly")
+    assert (found["total_pulses"], found["error_count"]) == (1, 2)
+
+
+def test_a_run_that_ends_while_the_supervisor_is_away_is_told_later(here: World) -> None:
+    here.start()
+    heartbeat = Heartbeat(interval=600, tag="nightly")
+    with heartbeat.job("long"):
+        assert heartbeat.flush(PATIENCE)
+        here.end(signal.SIGKILL)
+    here.again()
+
+    def told() -> bool:
+        _, answer = here.call("GET", "/api/runs/nightly")
+        return [run["outcome"] for run in answer.get("runs", [])] == ["success"]
+
+    wait_until("the run's end is told", told)
