@@ -41,6 +41,8 @@ pub struct Said {
     pub hint: Option<String>,
     /// An object without a word: what PostgREST 12 answers about a table that it does not know.
     pub nothing: bool,
+    /// An empty code: PostgREST's connection to the database broke under the request.
+    pub lost: bool,
 }
 
 /// The object that PostgREST answers with; gateways give a message alone.
@@ -67,7 +69,9 @@ impl Said {
             Some(serde_json::Value::String(text)) => Some(text),
             _ => None,
         };
-        let code = text(object.code).filter(|code| is_code(code));
+        let code = text(object.code);
+        let lost = code.as_deref() == Some("");
+        let code = code.filter(|code| is_code(code));
         // Only PostgREST's own hints: a trigger's may say anything.
         let hint = text(object.hint).filter(|_| code.as_deref().is_some_and(is_of_postgrest));
         // What a trigger or function raises (P0…) is its author's, and may hold a whole row.
@@ -78,6 +82,7 @@ impl Said {
         Self {
             code,
             nothing: body.trim_ascii() == b"{}",
+            lost,
             message: message.as_deref().and_then(redact),
             hint: hint.as_deref().and_then(redact),
         }

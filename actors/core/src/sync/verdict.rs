@@ -80,6 +80,8 @@ fn judge(status: u16, said: &Said, table: &Table) -> (Verdict, String) {
     match said.code.as_deref() {
         Some(code) if is_of_postgrest(code) => by_postgrest(code, table),
         Some(code) => by_sqlstate(code, said, table),
+        // With the status 400, as if the rows were at fault.
+        None if said.lost => (Verdict::Retry, "the database went away".to_owned()),
         None => by_status(status, said, table),
     }
 }

@@ -132,6 +132,12 @@ fn without_a_code_the_status_decides() {
         (302, HTML, target),
         (308, "", target),
         (400, HTML, Split),
+        // PostgREST 12 whose database has just gone.
+        (
+            400,
+            r#"{"code":"","details":null,"hint":null,"message":""}"#,
+            Retry,
+        ),
         (401, r#"{"message":"No API key found in request"}"#, target),
         (401, r#"{"message":"Invalid API key"}"#, target),
         (402, r#"{"message":"Service restricted"}"#, target),

@@ -230,9 +230,14 @@ async fn a_database_that_is_down_is_waited_for() {
     let target = service(&stack);
     assert_eq!(target.upsert(&docs(), &rows(&["a"])).await, Ok(()));
     stack.stop_database();
-    for _ in 0..3 {
-        retried(target.upsert(&docs(), &rows(&["b"])).await, "503 PGRST00");
+    // PostgREST may hold a connection that nobody has told it is broken.
+    let mut why = retried(target.upsert(&docs(), &rows(&["b"])).await, "");
+    if why.contains("(400)") {
+        assert!(why.starts_with("the database went away"), "{why}");
+        why = retried(target.upsert(&docs(), &rows(&["b"])).await, "");
     }
+    assert!(why.contains("503 PGRST00"), "{why}");
+    retried(target.upsert(&docs(), &rows(&["b"])).await, "503 PGRST00");
     stack.start_database();
     assert_eq!(target.upsert(&docs(), &rows(&["b"])).await, Ok(()));
     assert_eq!(paths(&stack), "a,b");
