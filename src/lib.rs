@@ -5,11 +5,13 @@ mod cli;
 mod config;
 mod http;
 mod pauses;
+mod ping_keys;
 mod run;
 mod signals;
 mod sources;
 mod tail;
 mod token;
+mod uuid;
 mod watched;
 
 use std::process::ExitCode;

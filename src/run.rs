@@ -239,6 +239,7 @@ async fn serve(
         allow_registration: own.allow_registration,
         token,
         child_token: Arc::new(move |name| child_token(&key, name)),
+        ping_keys: settings.ping_keys,
         default_interval: settings.default_interval,
         directory: universe.directory.clone(),
         supervisor: universe.supervisor.clone(),

@@ -21,6 +21,7 @@ mod graph;
 mod heartbeat;
 mod ladder;
 mod log;
+mod pings;
 mod process;
 pub(crate) mod reader;
 mod secret;
@@ -55,6 +56,7 @@ pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
 pub(crate) use self::sync::{SyncSettings, Target};
 
 use crate::adapters::file_watch::FileWatch;
+use crate::ping_keys::PingKeys;
 use crate::sources::{About, Means};
 
 use self::errors::SHOWN_AT_MOST;
@@ -84,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) sync: Option<SyncSettings>,
     /// Who is told of what, and how.
     pub(crate) alerts: AlertSettings,
+    /// Who may ping.
+    pub(crate) ping_keys: PingKeys,
     /// Who watches files, one for all.
     pub(crate) files: FileWatch,
     /// What all probes share.
@@ -181,6 +185,8 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let sync = sync::read(&mut root.table("sync"), env);
     let mut alerts = alerts::read(&mut root.table("alerts"), env);
 
+    let pings = pings::read(&mut root.table("pings"), env);
+
     let files = FileWatch::default();
     let probes = Means::new(&supervisor.data_dir, supervisor.url());
     let about = About {
@@ -222,12 +228,20 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     if let Some(token_env) = &supervisor.token_env {
         keep_token(&services, token_env, sink);
     }
+    if let Some(key_env) = &pings.key_env {
+        keep_key(&services, key_env, sink);
+    }
     graph::check(&services, sink);
     services.sort_by_key(|placed| placed.span.start);
     let pause_files = services
         .iter_mut()
         .filter_map(|placed| Some((placed.name.clone(), placed.pause_file.take()?)))
         .collect();
+    let own = services
+        .iter_mut()
+        .filter_map(|placed| Some((placed.name.clone(), placed.ping_uuid.take()?)))
+        .collect();
+    let ping_keys = pings.keys(own, sink);
     Settings {
         file: path.to_owned(),
         supervisor,
@@ -240,6 +254,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
         pause_files,
         sync,
         alerts,
+        ping_keys,
         files,
         probes,
         registrants: Registrants(Rc::new(defaults)),
@@ -248,15 +263,23 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
 
 /// Refuses to hand the owner's token to a service: it has one of its own, good only for itself.
 fn keep_token(services: &[Placed], token_env: &str, sink: &Sink) {
+    let help = "every service gets a token of its own as SUPERVISOR_TOKEN: take it out";
+    keep(services, (token_env, "the API's token"), help, sink);
+}
+
+/// Refuses to hand the key of all pings to a service, for the same reason.
+fn keep_key(services: &[Placed], key_env: &str, sink: &Sink) {
+    let help = "give it a `ping_uuid` of its own, or let it use SUPERVISOR_TOKEN";
+    keep(services, (key_env, "the key of all pings"), help, sink);
+}
+
+fn keep(services: &[Placed], (variable, what): (&str, &str), help: &str, sink: &Sink) {
     for placed in services {
         let process = placed.spec.as_ref().and_then(|spec| spec.process.as_ref());
-        if process.is_some_and(|process| process.pass_env.iter().any(|name| name == token_env)) {
-            let message = format!("{} is given {token_env}, the API's token", placed.name);
+        if process.is_some_and(|process| process.pass_env.iter().any(|name| name == variable)) {
+            let message = format!("{} is given {variable}, {what}", placed.name);
             let mistake = sink.at(placed.span.clone(), "by its `pass_env`", message);
-            sink.say(
-                mistake
-                    .help("every service gets a token of its own as SUPERVISOR_TOKEN: take it out"),
-            );
+            sink.say(mistake.help(help));
         }
     }
 }

@@ -17,6 +17,7 @@ use super::duration;
 use super::errors::{Mistake, Span};
 use super::heartbeat::{self, Defaults};
 use super::ladder;
+use super::pings;
 use super::process;
 use super::reader::{Entry, Given, Sink, Table, Taken};
 use super::value::Value;
@@ -34,6 +35,8 @@ pub(super) struct Placed {
     pub(super) spec: Option<ServiceSpec>,
     /// The file that pauses it.
     pub(super) pause_file: Option<PathBuf>,
+    /// Its own uuid in ping URLs.
+    pub(super) ping_uuid: Option<pings::Own>,
     /// What it wants otherwise of alerts.
     pub(super) alerts: Option<alerts::Own>,
 }
@@ -104,6 +107,7 @@ pub(super) fn read(
         depends_on: Vec::new(),
         spec: None,
         pause_file: None,
+        ping_uuid: None,
         alerts: None,
     };
     if let Some(mut table) = entry.value.named_table("services") {
@@ -120,6 +124,7 @@ pub(super) fn read(
                 Some(value.sink.path(text))
             })
             .value();
+        placed.ping_uuid = pings::read_own(&mut table);
         placed.alerts = alerts::read_own(&mut table);
         placed.depends_on = keys.depends_on.clone();
         placed.spec = keys.build(name, table.shown(), defaults, policies, table.sink());
@@ -140,6 +145,7 @@ pub(super) fn read_short(
         depends_on: Vec::new(),
         spec: None,
         pause_file: None,
+        ping_uuid: None,
         alerts: None,
     };
     if let Some(mut table) = entry.value.named_table("heartbeat.services") {

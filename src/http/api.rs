@@ -15,6 +15,7 @@ use super::hosts::Hosts;
 use super::logs::Followers;
 use super::problem::Problem;
 use super::throttle::Throttle;
+use crate::ping_keys::PingKeys;
 use crate::token::Token;
 
 /// Gives a service's own token by its name.
@@ -74,6 +75,9 @@ pub(super) struct Shared {
     pub(super) log_dir: PathBuf,
     pub(super) patience: Patience,
     pub(super) throttle: Throttle,
+    pub(super) ping_keys: PingKeys,
+    /// Apart from that of tokens: a wrong crontab must not keep the owner out.
+    pub(super) ping_throttle: Throttle,
     pub(super) followers: Followers,
     pub(super) closing: Closing,
 }

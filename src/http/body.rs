@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -27,22 +28,57 @@ pub(super) async fn read(
         return Ok(Bytes::new());
     }
     let headers = request.headers();
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BYTES as u64) {
-        return Err(too_large());
+    if announced(headers).is_some_and(|length| length > MAX_BYTES as u64) {
+        return Err(too_large(MAX_BYTES));
     }
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    if is_compressed(headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_encoding",
             "compressed bodies are not taken",
         ));
     }
-    match actix_web::rt::time::timeout(deadline, collect(payload)).await {
+    in_time(deadline, collect(payload)).await
+}
+
+/// Reads a whole body of whatever kind and gives its beginning: so many bytes are kept, and
+/// beyond so many it is refused. One that is compressed is read and not kept.
+pub(super) async fn beginning(
+    request: &HttpRequest,
+    payload: Payload,
+    (kept, most): (usize, usize),
+    deadline: Duration,
+) -> Result<Bytes, Problem> {
+    if matches!(payload, Payload::None) {
+        return Ok(Bytes::new());
+    }
+    let headers = request.headers();
+    if announced(headers).is_some_and(|length| length > most as u64) {
+        return Err(too_large(most));
+    }
+    let kept = if is_compressed(headers) { 0 } else { kept };
+    let reading = async {
+        let mut payload = payload;
+        let (mut body, mut length) = (BytesMut::new(), 0);
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| broken(&error))?;
+            length += chunk.len();
+            if length > most {
+                return Err(too_large(most));
+            }
+            let room = kept - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        Ok(body.freeze())
+    };
+    in_time(deadline, reading).await
+}
+
+async fn in_time(
+    deadline: Duration,
+    reading: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<Bytes, Problem> {
+    match actix_web::rt::time::timeout(deadline, reading).await {
         Ok(body) => body,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -52,24 +88,37 @@ pub(super) async fn read(
     }
 }
 
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn broken(error: &PayloadError) -> Problem {
+    Problem::bad("broken_body", format!("the body broke off: {error}"))
+}
+
 async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk
-            .map_err(|error| Problem::bad("broken_body", format!("the body broke off: {error}")))?;
+        let chunk = chunk.map_err(|error| broken(&error))?;
         if body.len() + chunk.len() > MAX_BYTES {
-            return Err(too_large());
+            return Err(too_large(MAX_BYTES));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
 }
 
-fn too_large() -> Problem {
+fn too_large(most: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        format!("a body has at most {MAX_BYTES} bytes"),
+        format!("a body has at most {most} bytes"),
     )
 }
 

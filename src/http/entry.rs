@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{alerts, events, guard, health, history, logs, pulse, register, runs, services};
+use super::{alerts, events, guard, health, history, logs, pings, pulse, register, runs, services};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -23,6 +23,9 @@ pub(super) fn entry(
     let (request, payload) = incoming.into_parts();
     let answered = match admit(api, &request) {
         Ok(Route::Pulse(name)) if pulse::is_plain(&payload) => Some(pulse::plain(api, &name)),
+        Ok(Route::Ping(call)) if pulse::is_plain(&payload) => {
+            pings::plain(api, call, &request).map(Ok)
+        }
         Ok(_) => None,
         Err(problem) => Some(Err(problem)),
     };
@@ -63,6 +66,7 @@ async fn dispatch(
     match Route::parse(request.path())? {
         Route::Pulse(name) => pulse::pulse(api, &name, request, payload).await,
         Route::Error(name) => pulse::error(api, &name, request, payload).await,
+        Route::Ping(call) => Ok(pings::ping(api, call, request, payload).await),
         Route::Run(name) => runs::tell(api, &name, request, payload).await,
         Route::HealthStatus => health::status(api).await,
         Route::HealthService(name) => health::service(api, &name).await,

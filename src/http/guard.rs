@@ -4,6 +4,7 @@
 //! | asked for | Unix socket | loopback | another address |
 //! |---|---|---|---|
 //! | `/healthz`, `/readyz` | yes | yes | yes |
+//! | ping URLs | their key | their key | their key |
 //! | health | yes | yes | token, or `public_status` |
 //! | services, events, runs | yes | yes | token |
 //! | registering | yes | yes | token |
@@ -19,6 +20,8 @@
 //! tokens are not looked at: what needs one is 429, what needs none is served, so that
 //! somebody who guesses on this machine learns nothing and yet silences nobody's pulses. A
 //! service's own token is an HMAC that nobody guesses, and stays good all the while.
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -105,8 +108,12 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
     let Door::Tcp { loopback, .. } = api.door else {
         return Ok(());
     };
+    if access == Access::Ping {
+        // Its key is in its address, and an Authorization that it carries is not for us.
+        return Ok(());
+    }
     let free = match access {
-        Access::Open => true,
+        Access::Open | Access::Ping => true,
         Access::Health => loopback || api.public_status,
         Access::Read | Access::Signal(_) => loopback,
         Access::Unregister => loopback && api.allow_registration,
@@ -128,7 +135,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
     {
         return Ok(());
     }
-    let peer = request.peer_addr().map_or(UNKNOWN_PEER, |peer| peer.ip());
+    let peer = peer(request);
     let now = api.clock.mono();
     if let Some(wait) = api.throttle.wait(peer, now) {
         return if free {
@@ -166,8 +173,11 @@ pub(super) fn is_owner(api: &Api, request: &HttpRequest) -> bool {
     }
 }
 
-/// Where the kernel does not say: all such share one bucket.
-const UNKNOWN_PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+/// Where a request comes from. Where the kernel does not say, all such share one address.
+pub(super) fn peer(request: &HttpRequest) -> IpAddr {
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    request.peer_addr().map_or(unknown, |peer| peer.ip())
+}
 
 /// The token of an `Authorization: Bearer` header.
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {

@@ -20,6 +20,7 @@ mod holder;
 mod hosts;
 mod listen;
 mod logs;
+mod pings;
 mod problem;
 mod pulse;
 mod query;

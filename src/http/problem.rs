@@ -87,22 +87,30 @@ impl Problem {
         self
     }
 
-    /// For tests and decisions.
-    #[cfg(test)]
+    /// The status that it is answered with.
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The word for programs.
-    #[cfg(test)]
     pub(super) fn code(&self) -> &'static str {
         self.code
     }
 
     /// The sentence for people.
-    #[cfg(test)]
     pub(super) fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// The answer with another body than the usual one: for those who would not read that.
+    pub(super) fn into_response(self, content_type: &str, body: impl Into<String>) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CONTENT_TYPE, content_type));
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if let Some(header) = self.header {
+            response.insert_header(header);
+        }
+        response.body(body.into())
     }
 }
 
@@ -115,13 +123,7 @@ impl From<Problem> for HttpResponse {
             detail: &problem.detail,
             code: problem.code,
         };
-        let body = serde_json::to_vec(&body).expect("strings and numbers are always valid JSON");
-        let mut response = HttpResponse::build(problem.status);
-        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-        response.insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Some(header) = problem.header {
-            response.insert_header(header);
-        }
-        response.body(body)
+        let body = serde_json::to_string(&body).expect("strings and numbers are always valid JSON");
+        problem.into_response("application/problem+json", body)
     }
 }

@@ -204,7 +204,8 @@ pub(super) fn bad_figures(why: &str) -> Problem {
     )
 }
 
-fn refused(error: &InformError) -> Problem {
+/// What to answer where a sign of life was not taken, or not recorded.
+pub(super) fn refused(error: &InformError) -> Problem {
     match error {
         InformError::Full => Problem::unavailable("busy", error.to_string()),
         InformError::Closed => Problem::unavailable("not_answering", error.to_string()),

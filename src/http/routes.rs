@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use actix_web::http::Method;
 use supervisor_actors::messages::Verb;
 
+use super::pings::Call;
 use super::problem::Problem;
 
 /// What a path names.
@@ -19,6 +20,8 @@ pub(super) enum Route<'a> {
     Pulse(Cow<'a, str>),
     /// `/api/error/{service}`.
     Error(Cow<'a, str>),
+    /// A ping URL of another monitor's clients.
+    Ping(Call<'a>),
     /// `/api/run/{service}`: what is said of a run.
     Run(Cow<'a, str>),
     /// `/api/health/status`.
@@ -74,6 +77,10 @@ pub(super) enum Methods {
     GetPost,
     /// GET, and HEAD, which is a GET whose body actix-web leaves out.
     Get,
+    /// GET, HEAD, POST and PUT, all the same.
+    Ping,
+    /// Whatever it is.
+    Any,
 }
 
 impl Methods {
@@ -84,6 +91,8 @@ impl Methods {
             Self::Delete => *method == Method::DELETE,
             Self::Get => *method == Method::GET || *method == Method::HEAD,
             Self::GetPost => Self::Get.hold(method) || Self::Post.hold(method),
+            Self::Ping => Self::GetPost.hold(method) || *method == Method::PUT,
+            Self::Any => true,
         }
     }
 
@@ -94,6 +103,8 @@ impl Methods {
             Self::Delete => "DELETE",
             Self::GetPost => "GET, HEAD, POST",
             Self::Get => "GET, HEAD",
+            Self::Ping => "GET, HEAD, POST, PUT",
+            Self::Any => "*",
         }
     }
 }
@@ -103,6 +114,8 @@ impl Methods {
 pub(super) enum Access<'a> {
     /// Nothing.
     Open,
+    /// The key that the request's address holds, which its handler looks at.
+    Ping,
     /// Read the health endpoints (`public_status` opens them).
     Health,
     /// Read what is not secret.
@@ -128,6 +141,9 @@ impl<'a> Route<'a> {
             && !is_dots(name)
         {
             return Ok(Self::Pulse(Cow::Borrowed(name)));
+        }
+        if let Some(call) = Call::parse(path) {
+            return Ok(Self::Ping(call));
         }
         let mut parts = path
             .strip_prefix('/')
@@ -181,6 +197,7 @@ impl<'a> Route<'a> {
             | Self::Control(..)
             | Self::Acknowledge(_)
             | Self::TestSink => Methods::Post,
+            Self::Ping(call) => call.methods(),
             Self::Register | Self::Silences => Methods::GetPost,
             Self::Registered(_) | Self::History(_) | Self::Silence(_) => Methods::Delete,
             Self::HealthStatus
@@ -202,6 +219,7 @@ impl<'a> Route<'a> {
     pub(super) fn access(&self) -> Access<'_> {
         match self {
             Self::Pulse(name) | Self::Error(name) | Self::Run(name) => Access::Signal(name),
+            Self::Ping(_) => Access::Ping,
             Self::HealthStatus | Self::HealthService(_) => Access::Health,
             Self::Services
             | Self::Service(_)
@@ -255,8 +273,8 @@ fn is_dots(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 
-/// Decodes one segment, and refuses what might be read as a way out of it.
-fn decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
+/// Decodes one segment of a path, and refuses what might be read as a way out of it.
+pub(super) fn decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
     let text = if raw.contains('%') {
         Cow::Owned(percent_decode(raw)?)
     } else {
@@ -410,6 +428,7 @@ mod tests {
             let route = Route::parse(path).unwrap();
             match route.access() {
                 Access::Open => "open",
+                Access::Ping => "ping",
                 Access::Health => "health",
                 Access::Read => "read",
                 Access::Signal(_) => "signal",
@@ -431,6 +450,7 @@ mod tests {
         assert_eq!(access("/api/events"), "read");
         assert_eq!(access("/api/health/status"), "health");
         assert_eq!(access("/api/pulse/a"), "signal");
+        assert_eq!(access("/ping/key/a"), "ping");
         assert_eq!(access("/healthz"), "open");
     }
 }

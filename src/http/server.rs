@@ -32,6 +32,7 @@ use super::hosts::Hosts;
 use super::listen;
 use super::logs::{self, Followers};
 use super::throttle::Throttle;
+use crate::ping_keys::PingKeys;
 use crate::token::Token;
 
 /// How long until a door that could not be opened is tried again.
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) token: Token,
     /// What allows a service to speak for itself.
     pub(crate) child_token: ChildToken,
+    /// What allows anybody to send signs of life by URL.
+    pub(crate) ping_keys: PingKeys,
     /// Shown as the interval of services that have none.
     pub(crate) default_interval: Duration,
     /// The services.
@@ -111,6 +114,8 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         log_dir: logs::directory(&options.data_dir),
         patience: options.patience,
         throttle: Throttle::default(),
+        ping_keys: options.ping_keys,
+        ping_throttle: Throttle::default(),
         followers: Followers::default(),
         closing: closing_seen.clone(),
     });

@@ -4,6 +4,7 @@
 pub mod http;
 pub mod postgrest;
 pub mod process;
+pub mod proof;
 pub mod script;
 pub mod wait;
 pub mod world;

@@ -28,6 +28,7 @@ mod heavy;
 mod incoming;
 mod levels;
 mod notify;
+mod pings;
 mod processes;
 mod progress;
 mod registration;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::common::proof::{ANEW, wait_silence_is_poked};
 use crate::common::script::{command, sh};
 use crate::common::wait::{wait_until, watch_for};
 use crate::common::world::{PROGRAM, Plan, free_port};
@@ -32,27 +33,6 @@ fn wait_ready(world: &World, name: &str) -> Service {
     assert!(promises || service.status == "healthy", "{service:?}");
     service
 }
-
-/// It pulses in time; then it falls silent: critical, poked, and well again in its next life.
-fn wait_silence_is_poked(world: &World, name: &str) {
-    world.wait_healthy(name);
-    let first = world.wait_for(name, "pulses on", |service| service.total_pulses > 5);
-    assert_eq!((first.generation, first.restarts), (1, 0));
-    fs::write(world.file("silent"), "").expect("the sign to be silent");
-    world.wait_event("critical by silence", |event| {
-        event.service == name && event.to.as_deref() == Some("critical")
-    });
-    let restarted = world.wait_event("restarted", |event| {
-        event.service == name && event.kind == "restarted"
-    });
-    assert_eq!(restarted.to.as_deref(), Some("stale"));
-    world.wait_for(name, "is well again", |service| {
-        service.generation == 2 && service.status == "healthy"
-    });
-}
-
-/// What a shell script does first, so that only its first life falls silent.
-const ANEW: &str = "rm -f silent; ";
 
 // --- services that say READY=1 by themselves ---
 

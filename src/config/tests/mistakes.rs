@@ -726,3 +726,48 @@ fn f82_what_is_wrong_with_a_sink_is_said_at_its_place() {
         assert!(!shown.contains("\"secret\""), "{shown}");
     }
 }
+
+#[test]
+fn f82_a_ping_key_that_cannot_be_used_is_said_and_not_shown() {
+    for (keys, said) in [
+        ("key = 'short'", "has 16 to 128 characters, this one 5"),
+        (
+            "key = 'with a space in it'",
+            "made of a-z, A-Z, 0-9, - and _",
+        ),
+        ("key = '5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278'", "uuid"),
+        ("key = 7", "must be a string"),
+        ("key_env = 'NO_SUCH_VARIABLE'", "NO_SUCH_VARIABLE"),
+        ("keys = 'x'", "unknown key `keys`"),
+    ] {
+        let all = mistakes(&format!("[pings]\n{keys}"));
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].contains(said), "{all:?}");
+    }
+    let twice = "[pings]\nkey = 'fqOOd6-F4MMNuCEnzTU01w'\nkey_env = 'HOOK_URL'";
+    assert!(mistakes(twice).iter().any(|one| one.contains("made of")));
+}
+
+#[test]
+fn f82_a_ping_uuid_is_one_and_one_services_alone() {
+    let wrong = "[services.a]\nping_uuid = 'backup'";
+    assert_eq!(mistakes(wrong), ["2:13 `services.a.ping_uuid` is no uuid"]);
+    let uuid = "ping_uuid = '5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278'";
+    let upper = uuid.replace("5bf66975", "5BF66975");
+    let twice = format!("[services.a]\n{uuid}\n[services.b]\n{upper}");
+    assert_eq!(mistakes(&twice), ["4:13 b and a have the same `ping_uuid`"]);
+}
+
+#[test]
+fn f82_the_key_of_all_pings_is_given_to_no_service() {
+    let text =
+        "[pings]\nkey_env = 'PING_KEY'\n[services.a]\ncommand = 'x'\npass_env = ['PING_KEY']";
+    let env = |name: &str| (name == "PING_KEY").then(|| "fqOOd6-F4MMNuCEnzTU01w".to_owned());
+    let errors = parse(Path::new("/etc/x/supervisor.toml"), text, &env).unwrap_err();
+    let shown = errors.render(false, 100);
+    assert!(
+        shown.contains("a is given PING_KEY, the key of all pings"),
+        "{shown}"
+    );
+    assert!(!shown.contains("fqOO"), "{shown}");
+}

@@ -112,6 +112,7 @@ fn the_reference_and_each_of_its_alternatives_load() {
         let env = |name: &str| {
             let known = [
                 "SUPERVISOR_TOKEN",
+                "PING_KEY",
                 "SUPABASE_URL",
                 "SUPABASE_SERVICE_ROLE_KEY",
             ];

@@ -6,6 +6,7 @@ mod doors;
 mod faults;
 mod history;
 mod logs;
+mod pings;
 mod pulses;
 mod readers;
 mod register;

@@ -13,6 +13,7 @@ use supervisor_core::View;
 
 use super::client::{self, Answer};
 use crate::http::{Options, Patience, Servers, serve};
+use crate::ping_keys::PingKeys;
 use crate::token::Token;
 
 /// The token of every test.
@@ -25,6 +26,7 @@ pub(super) struct Setup {
     pub(super) allow_registration: bool,
     pub(super) patience: Patience,
     pub(super) specs: Vec<ServiceSpec>,
+    pub(super) ping_keys: PingKeys,
 }
 
 impl Default for Setup {
@@ -34,6 +36,7 @@ impl Default for Setup {
             public_status: false,
             allow_registration: true,
             patience: Patience::default(),
+            ping_keys: PingKeys::default(),
             specs: vec![
                 external("a", Duration::from_secs(30)),
                 external("half", Duration::from_millis(500)),
@@ -77,6 +80,7 @@ impl World {
             allow_registration: setup.allow_registration,
             token: Token::new("test-token-0123456789").unwrap(),
             child_token: Arc::new(|name| format!("child-token-of-{name}")),
+            ping_keys: setup.ping_keys,
             default_interval: Duration::from_secs(30),
             directory: actors.directory.clone(),
             supervisor: actors.supervisor.clone(),
