@@ -39,6 +39,22 @@ impl Uuid {
         (count == 32).then_some(Self(bytes))
     }
 
+    /// A new one at random (version 4).
+    ///
+    /// # Errors
+    /// Where the kernel gives no randomness.
+    pub(crate) fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let flags = rustix::rand::GetRandomFlags::empty();
+            filled += rustix::rand::getrandom(&mut bytes[filled..], flags)?;
+        }
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Ok(Self(bytes))
+    }
+
     /// Its bytes.
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -94,6 +110,15 @@ mod tests {
         ] {
             assert_eq!(Uuid::parse_any(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_random_one_is_of_version_4_and_new() {
+        let (one, other) = (Uuid::random().unwrap(), Uuid::random().unwrap());
+        assert_ne!(one, other);
+        let text = one.to_string();
+        assert_eq!(&text[14..15], "4");
+        assert!(matches!(&text[19..20], "8" | "9" | "a" | "b"), "{text}");
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What can be typed: options, subcommands and their help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -146,6 +147,12 @@ pub(super) enum Command {
     Silence(SilenceArgs),
     /// Give a sign of life for a service, or report an error of it
     Pulse(PulseArgs),
+    /// Run a command and tell of it as a run of a service
+    ///
+    /// When it begins, how it ends, how long it takes and the end of what it prints. The exit
+    /// code is the command's own (128 and the signal where one ended it, 127 where it is not
+    /// there). It runs whether or not a supervisor can be told.
+    Run(JobArgs),
     /// Write or read the heartbeat of a town's Deacon; needs no supervisor
     Deacon(DeaconArgs),
     /// What the mirroring of markdown into tables needs
@@ -361,6 +368,20 @@ pub(super) struct PulseArgs {
     /// A figure of its own; may be given several times
     #[arg(long = "metric", value_name = "KEY=X", value_parser = metric, conflicts_with = "error")]
     pub(super) metrics: Vec<(String, f64)>,
+}
+
+/// `run`
+#[derive(Debug, Clone, Args)]
+pub(super) struct JobArgs {
+    /// The service [default: SUPERVISOR_SERVICE, which every service finds in its environment]
+    #[arg(value_parser = name)]
+    pub(super) name: Option<ServiceName>,
+    /// Leave its stdout and stderr alone: nothing that it prints is kept
+    #[arg(long)]
+    pub(super) no_output: bool,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
 }
 
 /// `deacon`

@@ -75,14 +75,18 @@ pub(super) fn socket(common: &Common, environment: &Environment) -> Endpoint {
     }
 }
 
-/// The ways to send a sign of life of a service, in the order to try them. Within a service
+/// The ways to a supervisor, in the order to try them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ways {
+    pub(super) first: Endpoint,
+    /// Where nobody is at the first.
+    pub(super) second: Option<Endpoint>,
+}
+
+/// The ways to send a sign of life of a service. Within a service
 /// its own supervisor's address comes first: the working directory may hold the configuration
 /// of another one, and the socket may not be open to the service's user.
-pub(super) fn for_pulse(
-    common: &Common,
-    environment: &Environment,
-    name: &ServiceName,
-) -> Vec<Endpoint> {
+pub(super) fn for_pulse(common: &Common, environment: &Environment, name: &ServiceName) -> Ways {
     let socket = socket(common, environment);
     let asked_for = common.socket.is_some() || environment.socket.is_some();
     let own = environment.service.as_deref() == Some(name.as_str());
@@ -90,9 +94,15 @@ pub(super) fn for_pulse(
     match (authority, &environment.token) {
         (Some(authority), Some(token)) if own && !asked_for => {
             let token = token.clone();
-            vec![Endpoint::Tcp { authority, token }, socket]
+            Ways {
+                first: Endpoint::Tcp { authority, token },
+                second: Some(socket),
+            }
         }
-        _ => vec![socket],
+        _ => Ways {
+            first: socket,
+            second: None,
+        },
     }
 }
 
@@ -216,17 +226,17 @@ mod tests {
             token: "secret".into(),
         };
         let ways = for_pulse(&common(config, None), &environment, &worker);
-        assert_eq!(ways.len(), 2);
-        assert_eq!(ways[0], tcp);
+        assert_eq!(ways.first, tcp);
+        assert!(ways.second.is_some());
         // Its token is good for nobody else, and an explicit socket is meant.
         let other = ServiceName::new("other").unwrap();
         assert_eq!(
-            for_pulse(&common(config, None), &environment, &other).len(),
-            1
+            for_pulse(&common(config, None), &environment, &other).second,
+            None
         );
         assert_eq!(
-            for_pulse(&common(config, Some("/s")), &environment, &worker).len(),
-            1
+            for_pulse(&common(config, Some("/s")), &environment, &worker).second,
+            None
         );
     }
 

@@ -19,6 +19,7 @@ mod events;
 mod exit;
 mod human;
 mod init;
+mod job;
 mod logs;
 mod output;
 mod pulse;
@@ -165,7 +166,14 @@ pub(crate) fn execute(command: ClientCommand) -> ExitCode {
     };
     // The codec of actix-http keeps its date in a task of this thread.
     let local = tokio::task::LocalSet::new();
-    exit::conclude(local.block_on(&runtime, run(&context, command)))
+    let code = match command {
+        // Its exit code is that of the command which it runs.
+        Command::Run(args) => local.block_on(&runtime, job::run(&context, &args)),
+        command => exit::conclude(local.block_on(&runtime, run(&context, command))),
+    };
+    // Who still writes to a reader that has stopped reading is not waited for.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
@@ -195,6 +203,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
             Ok(Exit::Fine)
         }
         Command::Check => unreachable!("parse_from hands it to the program"),
+        Command::Run(_) => unreachable!("execute carries it out"),
     }
 }
 

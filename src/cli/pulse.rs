@@ -5,34 +5,47 @@ use supervisor_core::ServiceName;
 
 use super::Context;
 use super::args::PulseArgs;
-use super::client::{Call, Client};
-use super::endpoint::{Environment, for_pulse};
+use super::client::{Call, Client, ClientError, Limits};
+use super::endpoint::{Environment, Ways, for_pulse};
 use super::exit::{CliError, Exit};
 
 /// Carries out `pulse`. Prints nothing where all is well: it is called every few seconds.
 pub(super) async fn run(context: &Context, args: &PulseArgs) -> Result<Exit, CliError> {
-    let name = name(args, &context.environment)?;
-    let mut ways = for_pulse(&context.common, &context.environment, &name).into_iter();
-    let mut last = None;
-    loop {
-        let Some(way) = ways.next() else {
-            // There is at least one way, so there is an error.
-            return last.map_or(Ok(Exit::Failure), Err);
-        };
-        match Client::new(way).call(call(&name, args)).await {
-            Ok(_) => return Ok(Exit::Fine),
-            Err(error) if error.is_not_reachable() => {
+    let name = name(args.name.as_ref(), &context.environment)?;
+    let ways = for_pulse(&context.common, &context.environment, &name);
+    by_any_way(ways, Limits::default(), || call(&name, args)).await?;
+    Ok(Exit::Fine)
+}
+
+/// Calls by the first way that leads to a supervisor.
+///
+/// # Errors
+/// See [`ClientError`].
+pub(super) async fn by_any_way(
+    ways: Ways,
+    limits: Limits,
+    call: impl Fn() -> Call,
+) -> Result<(), ClientError> {
+    let first = Client::with_limits(ways.first, limits).call(call()).await;
+    match (first, ways.second) {
+        (Err(error), Some(second)) if error.is_not_reachable() => {
+            let taken = Client::with_limits(second, limits).call(call()).await;
+            match taken {
                 // The first way is the one that was meant; its error is the one to show.
-                last.get_or_insert(error.into());
+                Err(other) if other.is_not_reachable() => Err(error),
+                taken => taken.map(drop),
             }
-            Err(error) => return Err(error.into()),
         }
+        (taken, _) => taken.map(drop),
     }
 }
 
 /// The service that was typed, or the one whose environment this is.
-fn name(args: &PulseArgs, environment: &Environment) -> Result<ServiceName, CliError> {
-    if let Some(name) = &args.name {
+pub(super) fn name(
+    typed: Option<&ServiceName>,
+    environment: &Environment,
+) -> Result<ServiceName, CliError> {
+    if let Some(name) = typed {
         return Ok(name.clone());
     }
     let Some(own) = &environment.service else {

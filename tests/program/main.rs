@@ -26,6 +26,7 @@ mod example;
 mod heartbeat_files;
 mod heavy;
 mod incoming;
+mod jobs;
 mod levels;
 mod notify;
 mod pings;
