@@ -46,10 +46,12 @@ fn main() {
         Some("--million") => return watch_a_million(),
         _ => {}
     }
-    let only = args.iter().skip(1).find(|a| !a.starts_with("--")).cloned();
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    // cargo adds a `--bench` of its own.
+    let mut words = args.iter().skip(1).filter(|a| !a.starts_with("--"));
+    let (only, line) = (words.next(), words.next());
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
     if wanted("pulse") {
-        pulse(args.get(2).map(String::as_str));
+        pulse(line.map(String::as_str));
     }
     if wanted("ageing") {
         println!("\nThe next two: with pages of 4 kB, and with huge pages for the heap.");
