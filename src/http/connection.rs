@@ -227,6 +227,8 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
         }
         if !matches!(self.waiting, Waiting::Write(_)) {
             self.waiting = Waiting::Write(Instant::now() + self.write);
+            // The timer runs for something later.
+            self.set = false;
         }
         Poll::Ready(Err(ready!(self.poll_overdue(cx))))
     }
