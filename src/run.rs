@@ -244,6 +244,7 @@ async fn serve(
         directory: universe.directory.clone(),
         supervisor: universe.supervisor.clone(),
         alerts: universe.alerts.clone(),
+        feed: Arc::clone(&universe.feed),
         clock,
         log: log.clone(),
         patience: Patience::default(),

@@ -36,6 +36,7 @@ use supervisor_core::event::{Change, EventKind, Moment};
 use supervisor_core::time::Time;
 
 use self::courier::{Courier, Outcome};
+use crate::feed;
 use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
 use crate::internal::{self, PULSE};
 use crate::messages::{
@@ -176,7 +177,11 @@ impl Alerter {
         let mut events = Vec::new();
         for action in actions {
             match action {
-                Action::Save(alert) => self.batch.alerts.push(*alert),
+                Action::Save(alert) => {
+                    let feed = &self.guard.world().feed;
+                    feed.tell_if(|| feed::News::Alert(alert.clone()));
+                    self.batch.alerts.push(*alert);
+                }
                 Action::EndSilence(id) => self.batch.ended.push(id),
                 Action::Send(notice) => {
                     for sink in &notice.to {

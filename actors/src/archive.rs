@@ -27,6 +27,7 @@ use supervisor_core::event::{Change, EventKind};
 use supervisor_core::time::Mono;
 use supervisor_core::{Level, ServiceName, Timestamp};
 
+use crate::feed::News;
 use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start, text_of};
 use crate::handle::InformError;
 use crate::internal::PULSE;
@@ -179,7 +180,8 @@ impl Archive {
     fn committed(&mut self, done: Committed, context: &mut Context<Self>) {
         let waiting = self.in_flight.take().unwrap_or_default();
         match done.result {
-            Ok(()) => {
+            Ok(first) => {
+                self.show(first, &done.batch.events);
                 for ack in waiting {
                     ack.tell(Ok(()));
                 }
@@ -197,6 +199,16 @@ impl Archive {
         if self.outage.is_none() {
             self.commit(context);
         }
+    }
+
+    /// Shows what has been recorded to whoever looks on.
+    fn show(&self, first: i64, events: &[NewEvent]) {
+        let feed = &self.guard.world().feed;
+        if !feed.is_on() {
+            return;
+        }
+        let rows = (first..).zip(events);
+        feed.tell(rows.map(|(id, event)| News::Event(Box::new(EventRow::of(id, event)))));
     }
 
     /// Reads what services remember, as it was written or is about to be.

@@ -7,6 +7,7 @@ mod archive;
 mod bell;
 mod deacon;
 mod door;
+pub mod feed;
 mod guardian;
 pub mod handle;
 mod internal;

@@ -397,8 +397,8 @@ pub(crate) struct Load;
 pub(crate) struct Committed {
     /// What it wrote, or could not.
     pub(crate) batch: crate::ports::Batch,
-    /// How it ended.
-    pub(crate) result: Result<(), StoreError>,
+    /// How it ended: with the id of its first event.
+    pub(crate) result: Result<i64, StoreError>,
 }
 
 /// The store's blocking thread → Archive: what people should know of the database.

@@ -222,11 +222,12 @@ pub trait Store: Send {
     /// Where the database cannot be read.
     fn load(&mut self) -> Result<Vec<(String, String)>, StoreError>;
 
-    /// Writes a batch in one transaction. Returning means that it survives our SIGKILL.
+    /// Writes a batch in one transaction. Returning means that it survives our SIGKILL. Answers
+    /// the id of its first event; the others follow it one by one.
     ///
     /// # Errors
     /// Where it could not be written, whole.
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    fn commit(&mut self, batch: &Batch) -> Result<i64, StoreError>;
 
     /// Reads events.
     ///
@@ -324,6 +325,23 @@ pub struct EventRow {
     pub to: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+impl EventRow {
+    /// What is told of an event that was recorded under that id.
+    #[must_use]
+    pub fn of(id: i64, event: &NewEvent) -> Self {
+        let change = &event.change;
+        Self {
+            id,
+            time: event.time.rfc3339_micros(),
+            service: event.service.as_str().to_owned(),
+            kind: change.kind.as_str().to_owned(),
+            from: change.from.map(str::to_owned),
+            to: change.to.map(str::to_owned),
+            reason: change.reason.clone(),
+        }
+    }
 }
 
 /// Which runs of a service are asked for, the youngest first.

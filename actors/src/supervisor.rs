@@ -21,12 +21,14 @@
 //! - `tell`: log, history, memory;
 //! - `concern`: what alerts are about;
 //! - `order`: starting and stopping in the order of dependencies;
-//! - `roll`: who is watched: services come and go while everything runs.
+//! - `roll`: who is watched: services come and go while everything runs;
+//! - `show`: what whoever looks on is shown.
 
 mod concern;
 mod decide;
 mod order;
 mod roll;
+mod show;
 mod table;
 mod tell;
 mod turn;
@@ -70,6 +72,7 @@ use crate::spec::ServiceSpec;
 use crate::world::Watched;
 
 use concern::Concerns;
+use show::Showing;
 use table::Table;
 
 /// How many messages are handled before the other actors get their turn.
@@ -142,6 +145,7 @@ pub(crate) struct Supervisor {
     refused: u64,
     /// Reused by each turn.
     fired: Vec<u32>,
+    showing: Showing,
 }
 
 /// One watched service.
@@ -228,6 +232,7 @@ impl Supervisor {
             weighed: None,
             refused: 0,
             fired: Vec::new(),
+            showing: Showing::default(),
         }
     }
 }
@@ -331,6 +336,7 @@ impl Supervisor {
             begun: false,
         };
         self.entries.put(id, entry);
+        self.changed(id);
         id
     }
 }

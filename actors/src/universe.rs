@@ -14,6 +14,7 @@ use crate::alerter::Alerter;
 use crate::archive::Archive;
 use crate::deacon::Deacon;
 use crate::door::Door;
+use crate::feed::Feed;
 use crate::guardian::{Guard, Guardian, Subject};
 use crate::handle::{AlertsHandle, Directory, SupervisorHandle};
 use crate::internal;
@@ -50,6 +51,8 @@ pub struct Universe {
     pub supervisor: SupervisorHandle,
     /// The alerts, to ask and to take.
     pub alerts: AlertsHandle,
+    /// What changes, to look on.
+    pub feed: Arc<Feed>,
 }
 
 impl Universe {
@@ -89,6 +92,7 @@ impl Universe {
                 Arc::clone(&world.vital),
             ),
             alerts: AlertsHandle::new(world.alerter.clone()),
+            feed: Arc::clone(&world.feed),
         }
     }
 }

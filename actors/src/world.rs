@@ -18,6 +18,7 @@ use crate::archive::Archive;
 use crate::bell::Bell;
 use crate::deacon::Deacon;
 use crate::door::Door;
+use crate::feed::Feed;
 use crate::guardian::{Death, Guardian, Subject};
 use crate::handle::{Directory, Vital};
 use crate::link::Link;
@@ -89,6 +90,8 @@ pub(crate) struct World {
     pub(crate) directory: Directory,
     pub(crate) vital: Arc<Vital>,
     pub(crate) bell: Arc<Bell>,
+    /// What changes, for whoever looks on.
+    pub(crate) feed: Arc<Feed>,
     /// By [`ServiceId`].
     pub(crate) roster: RefCell<Roster>,
     /// Those of them that named themselves.
@@ -141,6 +144,7 @@ impl World {
             directory: Directory::default(),
             vital: Arc::default(),
             bell: Arc::default(),
+            feed: Feed::new(started_at),
             roster: RefCell::default(),
             registered: RefCell::default(),
             admit,

@@ -328,7 +328,8 @@ fn read(query: &str) -> Result<(AlertQuery, bool), Problem> {
     Ok((asked, all))
 }
 
-fn shown(alert: Alert) -> Shown {
+/// An alert, to be shown.
+pub(super) fn shown(alert: Alert) -> Shown {
     let (kind, service) = match &alert.subject {
         Subject::Service(name) => ("service", name.to_string()),
         Subject::Storm => ("storm", "storm".to_owned()),

@@ -8,12 +8,14 @@ use std::time::Duration;
 use slog::Logger;
 use tokio::sync::watch;
 
+use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle, Unreachable};
 use supervisor_actors::ports::Clock;
 
 use super::hosts::Hosts;
 use super::logs::Followers;
 use super::problem::Problem;
+use super::stream::Streams;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
 use crate::token::Token;
@@ -53,6 +55,11 @@ impl Default for Patience {
 pub(super) struct Closing(pub(super) watch::Receiver<bool>);
 
 impl Closing {
+    /// Whether it has come.
+    pub(super) fn is_now(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits for the end. Giving up and waiting again misses nothing.
     pub(super) async fn wait(&mut self) {
         // Nobody left who could say it means the same.
@@ -79,6 +86,8 @@ pub(super) struct Shared {
     /// Apart from that of tokens: a wrong crontab must not keep the owner out.
     pub(super) ping_throttle: Throttle,
     pub(super) followers: Followers,
+    pub(super) streams: Streams,
+    pub(super) feed: Arc<Feed>,
     pub(super) closing: Closing,
 }
 

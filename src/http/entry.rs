@@ -10,7 +10,10 @@ use futures_util::future::Either;
 use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
-use super::{alerts, events, guard, health, history, logs, pings, pulse, register, runs, services};
+use super::{
+    alerts, events, guard, health, history, logs, pings, pulse, register, runs, services, stream,
+    ws,
+};
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
 ///
@@ -86,6 +89,8 @@ async fn dispatch(
         Route::RunOf(name, id) => runs::one(api, &name, &id).await,
         Route::History(name) => history::delete(api, &name, request).await,
         Route::Logs(name) => logs::show(api, &name, request).await,
+        Route::Stream => stream::stream(api, request),
+        Route::Socket => ws::socket(api, request, payload),
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }

@@ -9,8 +9,6 @@ use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +23,7 @@ use tokio::sync::mpsc;
 use super::api::{Api, Closing};
 use super::connection::{Streaming, Wire};
 use super::escape::Escaper;
+use super::places::{Place, Places};
 use super::problem::Problem;
 use super::query::Query;
 use super::services;
@@ -47,26 +46,7 @@ struct Asked {
 }
 
 /// How many follow.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Followers(Arc<AtomicUsize>);
-
-/// One of them, until it is dropped.
-#[derive(Debug)]
-struct Place(Followers);
-
-impl Followers {
-    fn take(&self) -> Option<Place> {
-        let place = Place(self.clone());
-        // Dropping the place gives it back, also here.
-        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_FOLLOWERS).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub(super) type Followers = Places<MAX_FOLLOWERS>;
 
 /// `GET /api/logs/{name}`.
 pub(super) async fn show(
@@ -172,7 +152,7 @@ struct Pump {
     sender: mpsc::Sender<Bytes>,
     patience: Duration,
     closing: Closing,
-    _place: Place,
+    _place: Place<MAX_FOLLOWERS>,
 }
 
 impl Pump {
@@ -253,15 +233,5 @@ mod tests {
             let problem = read(query).unwrap_err();
             assert!(problem.detail().contains(key), "{query}: {problem:?}");
         }
-    }
-
-    #[test]
-    fn f69_only_so_many_may_follow_and_a_place_is_given_back() {
-        let followers = Followers::default();
-        let places: Vec<Place> = std::iter::from_fn(|| followers.take()).collect();
-        assert_eq!(places.len(), MAX_FOLLOWERS);
-        assert!(followers.take().is_none());
-        drop(places);
-        assert!(followers.take().is_some());
     }
 }

@@ -21,6 +21,7 @@ mod hosts;
 mod listen;
 mod logs;
 mod pings;
+mod places;
 mod problem;
 mod pulse;
 mod query;
@@ -29,7 +30,9 @@ mod routes;
 mod runs;
 mod server;
 mod services;
+mod stream;
 mod throttle;
+mod ws;
 
 pub(crate) use api::Patience;
 pub(crate) use server::{Options, Servers, serve};

@@ -87,6 +87,12 @@ impl Problem {
         self
     }
 
+    /// The same, with a header that it must carry.
+    pub(super) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        self.header = Some((name, value.to_owned()));
+        self
+    }
+
     /// The status that it is answered with.
     pub(super) fn status(&self) -> StatusCode {
         self.status

@@ -60,6 +60,10 @@ pub(super) enum Route<'a> {
     History(Cow<'a, str>),
     /// `/api/logs/{name}`.
     Logs(Cow<'a, str>),
+    /// `/api/stream`: all services, then what changes.
+    Stream,
+    /// `/api/ws`: the same as a WebSocket.
+    Socket,
     /// `/healthz`.
     Alive,
     /// `/readyz`.
@@ -181,6 +185,8 @@ impl<'a> Route<'a> {
             }
             ["api", "history", _] => name_at(Self::History, 2),
             ["api", "logs", _] => name_at(Self::Logs, 2),
+            ["api", "stream"] => return Ok(Self::Stream),
+            ["api", "ws"] => return Ok(Self::Socket),
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
             _ => return Err(not_found()),
@@ -210,6 +216,8 @@ impl<'a> Route<'a> {
             | Self::Runs(_)
             | Self::RunOf(..)
             | Self::Logs(_)
+            | Self::Stream
+            | Self::Socket
             | Self::Alive
             | Self::Ready => Methods::Get,
         }
@@ -227,7 +235,9 @@ impl<'a> Route<'a> {
             | Self::Alerts
             | Self::Alert(_)
             | Self::Events
-            | Self::Runs(_) => Access::Read,
+            | Self::Runs(_)
+            | Self::Stream
+            | Self::Socket => Access::Read,
             Self::Registered(_) => Access::Unregister,
             Self::History(name) => Access::Forget(name),
             // Services write secrets into their logs, and runs into their output.
@@ -350,6 +360,8 @@ mod tests {
         assert_eq!(parse("/api/silences/7"), Route::Silence("7".into()));
         assert_eq!(parse("/api/register"), Route::Register);
         assert_eq!(parse("/api/register/a"), Route::Registered("a".into()));
+        assert_eq!(parse("/api/stream"), Route::Stream);
+        assert_eq!(parse("/api/ws"), Route::Socket);
         assert_eq!(parse("/healthz"), Route::Alive);
         assert_eq!(parse("/readyz"), Route::Ready);
         for (word, verb) in [
@@ -448,6 +460,8 @@ mod tests {
         assert_eq!(access("/api/run/a"), "signal");
         assert_eq!(access("/api/services/a"), "read");
         assert_eq!(access("/api/events"), "read");
+        assert_eq!(access("/api/stream"), "read");
+        assert_eq!(access("/api/ws"), "read");
         assert_eq!(access("/api/health/status"), "health");
         assert_eq!(access("/api/pulse/a"), "signal");
         assert_eq!(access("/ping/key/a"), "ping");

@@ -21,6 +21,7 @@ use slog::{Logger, error, info, warn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
 
@@ -31,6 +32,7 @@ use super::holder::holder;
 use super::hosts::Hosts;
 use super::listen;
 use super::logs::{self, Followers};
+use super::stream::Streams;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
 use crate::token::Token;
@@ -73,6 +75,8 @@ pub(crate) struct Options {
     pub(crate) supervisor: SupervisorHandle,
     /// Who is told of what.
     pub(crate) alerts: AlertsHandle,
+    /// What changes.
+    pub(crate) feed: Arc<Feed>,
     /// The clocks.
     pub(crate) clock: Arc<dyn Clock>,
     /// For what happens to the API itself; requests are not logged.
@@ -117,6 +121,8 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         ping_keys: options.ping_keys,
         ping_throttle: Throttle::default(),
         followers: Followers::default(),
+        streams: Streams::default(),
+        feed: options.feed,
         closing: closing_seen.clone(),
     });
     let socket = listen::socket_path(&options.data_dir);

@@ -27,6 +27,8 @@ impl Supervisor {
         };
         if self.beats.pulse(id, pulse.generation, beat) {
             self.mark_dirty(id);
+            self.changed(id);
+            self.show_soon(context);
         } else if let Some(entry) = self.entries.get(id as usize) {
             let event = Event::Pulse {
                 generation: entry.generation_of(pulse.generation),
@@ -112,6 +114,7 @@ impl Supervisor {
         self.release_brake();
         self.depart();
         self.send();
+        self.show_soon(context);
         self.hasten(context);
     }
 
@@ -160,6 +163,7 @@ impl Supervisor {
         }
         let concerned = reached != level || entry_paused != paused;
         self.mark_dirty(id);
+        self.changed(id);
         if concerned {
             self.concern(id);
         }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use supervisor_core::ServiceName;
 use supervisor_core::event::Change;
 
+use crate::feed::News;
 use crate::registration::MOST_REGISTERED;
 
 /// What is kept of a service that named itself: its memory, and what it said.
@@ -248,6 +249,8 @@ impl Supervisor {
             world.ports.processes.forget(&name);
         }
         self.unconcern(name.clone());
+        let feed = &world.feed;
+        feed.tell_if(|| News::Removed(name.clone()));
         self.outbox.forget.push(name);
         world.unwatch(ServiceId(id));
         if !entry.spec.depends_on.is_empty() {

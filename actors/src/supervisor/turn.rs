@@ -110,6 +110,7 @@ impl Supervisor {
         self.depart();
         self.write_some();
         self.send();
+        self.show_soon(context);
         self.arm(context);
     }
 
@@ -161,6 +162,7 @@ impl Supervisor {
                 "messages" => refused - self.refused, "ever" => refused);
             self.refused = refused;
         }
+        self.show_nobody();
     }
 
     /// Leaves the point of the judging clock from which the next supervisor goes on.

@@ -82,7 +82,7 @@ impl Store for MemoryStore {
         Ok(contents.memories.clone().into_iter().collect())
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &Batch) -> Result<i64, StoreError> {
         let delay = self.lock().delay;
         std::thread::sleep(delay);
         let mut contents = self.lock();
@@ -91,17 +91,10 @@ impl Store for MemoryStore {
             return Err(failure.clone());
         }
         contents.commits += 1;
+        let first = i64::try_from(contents.events.len()).expect("fewer events") + 1;
         for event in &batch.events {
             let id = i64::try_from(contents.events.len()).expect("fewer events") + 1;
-            contents.events.push(EventRow {
-                id,
-                time: event.time.rfc3339_micros(),
-                service: event.service.as_str().to_owned(),
-                kind: event.change.kind.as_str().to_owned(),
-                from: event.change.from.map(str::to_owned),
-                to: event.change.to.map(str::to_owned),
-                reason: event.change.reason.clone(),
-            });
+            contents.events.push(EventRow::of(id, event));
         }
         for name in &batch.forget {
             contents.memories.remove(name.as_str());
@@ -129,7 +122,7 @@ impl Store for MemoryStore {
                 .memories
                 .insert(name.as_str().to_owned(), memory.clone());
         }
-        Ok(())
+        Ok(first)
     }
 
     fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError> {

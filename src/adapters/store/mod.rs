@@ -220,20 +220,20 @@ impl Store for SqliteStore {
         Ok(rows)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &Batch) -> Result<i64, StoreError> {
         let nothing = batch.events.is_empty()
             && batch.runs.is_empty()
             && batch.forget.is_empty()
             && batch.memories.is_empty();
         if nothing {
-            return Ok(());
+            return Ok(self.first_id);
         }
-        self.with(|open| {
-            let next_id = open.next_id;
+        let first_id = self.with(|open| {
+            let first_id = open.next_id;
             let transaction = open
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let next_id = write_events(&transaction, batch, next_id)?;
+            let next_id = write_events(&transaction, batch, first_id)?;
             unremember(&transaction, &batch.forget)?;
             runs::write(&transaction, &batch.runs)?;
             let memories = batch.memories.iter();
@@ -243,10 +243,10 @@ impl Store for SqliteStore {
             )?;
             transaction.commit()?;
             open.next_id = next_id;
-            Ok(())
+            Ok(first_id)
         })?;
         self.tidy();
-        Ok(())
+        Ok(first_id)
     }
 
     fn events(&mut self, query: &EventQuery) -> Result<Vec<EventRow>, StoreError> {

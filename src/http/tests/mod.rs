@@ -12,4 +12,5 @@ mod readers;
 mod register;
 mod rights;
 mod runs;
+mod stream;
 mod world;

@@ -85,6 +85,7 @@ impl World {
             directory: actors.directory.clone(),
             supervisor: actors.supervisor.clone(),
             alerts: actors.alerts.clone(),
+            feed: Arc::clone(&actors.feed),
             clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
             log: stage.log.logger(),
             patience: setup.patience,
