@@ -26,6 +26,7 @@
 
 mod concern;
 mod decide;
+mod missing;
 mod order;
 mod roll;
 mod show;
@@ -49,6 +50,7 @@ use tokio::sync::oneshot;
 use supervisor_core::beats::Beats;
 use supervisor_core::dependency::Dependencies;
 use supervisor_core::event::{Event, EventKind, Moment, RestartKind};
+use supervisor_core::name::INTERNAL_PREFIX;
 use supervisor_core::overall::Tally;
 use supervisor_core::service::{Memory, Service};
 use supervisor_core::stall::{Attention, Marked};
@@ -241,7 +243,7 @@ impl Supervisor {
     /// Builds the table from what is watched and what is remembered, and hears from everybody.
     fn begin(&mut self, loaded: Result<Vec<(String, String)>, StoreError>) {
         let world = Rc::clone(self.guard.world());
-        let mut memories = self.remember(loaded);
+        let (mut memories, unknown) = self.remember(loaded);
         for memory in memories.values() {
             self.attention.never_before(memory.latest());
         }
@@ -267,14 +269,16 @@ impl Supervisor {
             self.introduce(id);
         }
         self.follow();
+        self.miss(unknown);
         self.ready_if_announced();
     }
 
-    /// The memories that can be read; what cannot is set aside with a word in the log.
+    /// The memories that can be read, and the rows of those whom nobody knows; what cannot be
+    /// read is set aside with a word in the log.
     fn remember(
         &mut self,
         loaded: Result<Vec<(String, String)>, StoreError>,
-    ) -> HashMap<String, Memory> {
+    ) -> (HashMap<String, Memory>, Vec<(String, String)>) {
         let world = Rc::clone(self.guard.world());
         let log = &world.log;
         let rows = loaded.unwrap_or_else(|why| {
@@ -283,11 +287,16 @@ impl Supervisor {
             Vec::new()
         });
         let mut memories = HashMap::with_capacity(rows.len());
+        let mut unknown = Vec::new();
         for (name, json) in rows {
             match serde_json::from_str(&json) {
                 Ok(memory) => {
-                    if world.directory.get(&name).is_none() {
+                    let is_known = || world.directory.get(&name).is_some();
+                    if !is_known() {
                         self.readmit(&name, &json);
+                    }
+                    if !is_known() && !name.starts_with(INTERNAL_PREFIX) {
+                        unknown.push((name.clone(), json));
                     }
                     memories.insert(name, memory);
                 }
@@ -295,7 +304,7 @@ impl Supervisor {
                     "service" => name, "error" => %why),
             }
         }
-        memories
+        (memories, unknown)
     }
 
     /// Puts a service into the table.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use supervisor_actors::handle::Inform;
-use supervisor_actors::ports::Clock;
+use supervisor_actors::ports::{Clock, Marks as _};
+use supervisor_actors::registration::Registration;
+use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::testing::{Script, Stage, alive, external, pulsing, settle};
-use supervisor_core::Level;
 use supervisor_core::view::StateWord;
+use supervisor_core::{Level, ServiceName};
 use tokio::time::sleep;
 
 fn secs(seconds: u64) -> Duration {
@@ -180,4 +182,42 @@ async fn whether_a_run_is_under_way_is_seen_without_asking_and_survives_our_deat
     let view = next.view("job").await;
     assert_eq!(view.last_run.expect("a run").duration, Some(5.0));
     assert_eq!((view.total_pulses, view.status), (1, Level::Healthy));
+}
+
+/// The next supervisor, so many days later on the judging clock.
+async fn days_later(stage: &Stage, days: u64, specs: Vec<ServiceSpec>) {
+    let mut mark = stage.marks.read().expect("a mark");
+    mark.time = mark.time + secs(days * 24 * 3600);
+    stage.marks.leave(&mark);
+    let universe = stage.start(specs).await;
+    sleep(secs(3)).await;
+    universe.supervisor.shutdown(false).await;
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn who_left_the_configuration_is_remembered_for_a_week_and_then_forgotten() {
+    let stage = Stage::new();
+    let gone = || stage.store.memory("gone");
+    let universe = stage.start(vec![alive("web"), alive("gone")]).await;
+    let registration = Registration::new(ServiceName::new("agent").expect("a name"), secs(60));
+    let answer = universe.supervisor.register(registration).await;
+    assert!(answer.expect("an answer").is_ok());
+    sleep(secs(3)).await;
+    universe.supervisor.shutdown(false).await;
+
+    let web = || vec![alive("web")];
+    // That it was away for long before it was missed does not count.
+    days_later(&stage, 30, web()).await;
+    assert!(gone().is_some());
+    days_later(&stage, 6, web()).await;
+    assert!(gone().is_some());
+    // Back for once, it is missed anew.
+    days_later(&stage, 0, vec![alive("web"), alive("gone")]).await;
+    days_later(&stage, 0, web()).await;
+    days_later(&stage, 6, web()).await;
+    assert!(gone().is_some());
+    days_later(&stage, 2, web()).await;
+    assert_eq!(gone(), None);
+    assert!(stage.store.memory("web").is_some());
+    assert!(stage.store.memory("agent").is_some(), "it registered");
 }
