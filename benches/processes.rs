@@ -12,21 +12,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use support::{Listener, World, announce, head, median, mono, percentile, row};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    match args.get(1).map(String::as_str) {
-        Some("--child") => {
-            announce(&args[2], args.get(3).map_or("", String::as_str));
-            loop {
-                std::thread::sleep(Duration::from_secs(3600));
-            }
-        }
-        Some("--hanger") => hanger(&args[2]),
-        _ => {}
+    if args.get(1).is_some_and(|arg| arg == "--hanger") {
+        hanger(&args[2]);
     }
     let only = args.iter().skip(1).find(|a| !a.starts_with("--")).cloned();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
@@ -53,6 +47,38 @@ fn main() {
 /// This benchmark as the program that services run.
 fn me() -> PathBuf {
     std::env::current_exe().expect("our own path")
+}
+
+/// The program that says when it was executed: see `support/marked.rs`. Compiled once, and
+/// static: what is measured is how soon it was executed, not how long a loader looks for libraries.
+fn marked() -> &'static Path {
+    static MARKED: OnceLock<PathBuf> = OnceLock::new();
+    MARKED.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let out = root.join("target/marked");
+        let status = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args([
+                "--edition",
+                "2024",
+                "-C",
+                "opt-level=3",
+                "-C",
+                "panic=abort",
+            ])
+            .args([
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "relocation-model=static",
+            ])
+            .arg(root.join("benches/support/marked.rs"))
+            .arg("-o")
+            .arg(&out)
+            .status()
+            .expect("rustc runs");
+        assert!(status.success(), "the marked program does not compile");
+        out
+    })
 }
 
 // === Peers ===
@@ -90,8 +116,8 @@ fn runit(root: &Path, count: usize, socket: &Path) -> Peer {
         fs::write(
             &run,
             format!(
-                "#!/bin/sh\nexec {} --child {} s{n}\n",
-                me().display(),
+                "#!/bin/sh\nexec {} {} s{n}\n",
+                marked().display(),
                 socket.display()
             ),
         )
@@ -120,8 +146,8 @@ fn supervisord(root: &Path, count: usize, socket: &Path) -> Peer {
     );
     for n in 0..count {
         text.push_str(&format!(
-            "[program:s{n}]\ncommand={} --child {} s{n}\nautorestart=true\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n",
-            me().display(),
+            "[program:s{n}]\ncommand={} {} s{n}\nautorestart=true\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n",
+            marked().display(),
             socket.display()
         ));
     }
@@ -146,8 +172,8 @@ fn ours(count: usize, socket: &Path) -> World {
     let mut text = String::new();
     for n in 0..count {
         text.push_str(&format!(
-            "[services.s{n}]\ncommand = [\"{}\", \"--child\", \"{}\", \"s{n}\"]\nmax_restarts = 1000\nbackoff = {{ reset_after = \"500ms\" }}\n",
-            me().display(),
+            "[services.s{n}]\ncommand = [\"{}\", \"{}\", \"s{n}\"]\nmax_restarts = 1000\nbackoff = {{ reset_after = \"500ms\" }}\n",
+            marked().display(),
             socket.display()
         ));
     }
@@ -156,8 +182,8 @@ fn ours(count: usize, socket: &Path) -> World {
 
 // === Kill → replacement ===
 
-/// SIGKILL to a service → its replacement runs: milliseconds from the kill to the first
-/// instruction of the replacement's main, for a few dozen kills of each.
+/// SIGKILL to a service → its replacement has been executed: milliseconds from the kill to the
+/// replacement's main, for a few dozen kills of each.
 fn kill_to_replacement() {
     const ROUNDS: usize = 30;
     /// runit waits a second between starts, so each life must be longer than that.
@@ -198,8 +224,7 @@ fn kill_to_replacement() {
             times.push(ms(begin, at));
         }
         let begin = mono();
-        let mut child = Command::new(me())
-            .arg("--child")
+        let mut child = Command::new(marked())
             .arg(&bare_socket)
             .spawn()
             .expect("a child");
@@ -209,7 +234,7 @@ fn kill_to_replacement() {
     }
 
     head(
-        "SIGKILL of a service → its replacement runs",
+        "SIGKILL of a service → its replacement has been executed",
         &["program", "p50", "p99", "kills"],
     );
     let line = |name: &str, times: &mut [f64]| {

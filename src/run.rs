@@ -20,6 +20,7 @@ use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
 use supervisor_core::alert::{Policy as AlertPolicy, SinkName};
 
+use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::child_token;
 use crate::adapters::clock::RealClock;
 use crate::adapters::data_dir::{DataDirError, DataDirLock, lock_data_dir};
@@ -150,6 +151,7 @@ async fn serve(
     let own = settings.supervisor;
     let clock = Arc::new(RealClock);
     let url = own.url();
+    let usual = Usual::new(url.clone());
     let services = settings.services.len();
     let estop = data_dir.path().join("ESTOP");
 
@@ -158,13 +160,13 @@ async fn serve(
         "name" => &own.name, "services" => services, "data_dir" => %data_dir.path().display());
     let limit = GivenLimit::raise();
     settings.probes.commands.limit(limit);
-    let processes = Rc::new(ShimProcesses::new(data_dir, url.clone(), limit)?);
+    let processes = Rc::new(ShimProcesses::new(data_dir, usual.clone(), limit)?);
     end_strays(Rc::clone(&processes), &settings.services, log.clone());
     let registrants = settings.registrants;
     let calls = settings.probes.calls.clone();
     let common = sinks::Common {
         host: own.name.clone(),
-        url: own.listen.map(|_| url.clone()),
+        url: own.listen.map(|_| url),
         calls: calls.clone(),
         clock: clock.clone(),
         log: log.clone(),
@@ -177,7 +179,7 @@ async fn serve(
             dice: Arc::new(RealDice::new()),
             processes,
             errands: Rc::new(RealErrands::new(
-                url,
+                usual,
                 calls.clone(),
                 errands::Patience::default(),
                 limit,

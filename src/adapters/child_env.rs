@@ -10,6 +10,15 @@ use supervisor_core::ServiceName;
 /// Where programs are looked for if our own environment says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What all have in common: taken from our own environment once, since a look-up of our user
+/// has no place in a replacement.
+#[derive(Debug, Clone)]
+pub(crate) struct Usual {
+    /// `PATH`, `HOME`, `USER`, `LANG`, `TZ`.
+    variables: Variables,
+    url: String,
+}
+
 /// Variables, each name once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables(Vec<(String, String)>);
@@ -28,49 +37,59 @@ pub(crate) struct Identity<'a> {
 #[error("`{0}` is no name for a variable in `env`")]
 pub(crate) struct BadName(String);
 
-impl Variables {
-    /// What a service's process and its owner's commands have in common: `PATH`, `HOME`,
-    /// `USER`, `LANG`, `TZ`, what its owner passes on or sets, its own name and our address.
-    /// `process` is how it runs, where we run it.
+// === impl Usual ===
+
+impl Usual {
+    /// Reads our environment; `url` is our address.
+    pub(crate) fn new(url: String) -> Self {
+        let mut variables = Variables::default();
+        variables.set("PATH", DEFAULT_PATH.to_owned());
+        if let Ok(Some(own)) = User::from_uid(Uid::effective()) {
+            variables.set("HOME", own.dir.display().to_string());
+            variables.set("USER", own.name);
+        }
+        variables.pass(["PATH", "HOME", "USER", "LANG", "TZ"]);
+        Self { variables, url }
+    }
+
+    /// What a service's process and its owner's commands have in common: the usual, what its
+    /// owner passes on or sets, its own name and our address. `process` is how it runs, where
+    /// we run it.
     ///
     /// # Errors
     /// Where `env` holds a name that is none.
     pub(crate) fn of(
+        &self,
         service: &ServiceName,
         process: Option<&ProcessSpec>,
         who: Identity<'_>,
-        url: &str,
-    ) -> Result<Self, BadName> {
-        let ours = |name: &str| env::var(name).ok();
-        let mut all = Self::default();
-        all.set(
-            "PATH",
-            ours("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned()),
-        );
-        let own = || User::from_uid(Uid::effective()).ok().flatten();
-        let home = who.home.map(str::to_owned).or_else(|| ours("HOME"));
-        let user = who.name.map(str::to_owned).or_else(|| ours("USER"));
-        if let Some(home) = home.or_else(|| own().map(|user| user.dir.display().to_string())) {
-            all.set("HOME", home);
+    ) -> Result<Variables, BadName> {
+        let mut all = self.variables.clone();
+        if let Some(home) = who.home {
+            all.set("HOME", home.to_owned());
         }
-        if let Some(user) = user.or_else(|| own().map(|user| user.name)) {
-            all.set("USER", user);
+        if let Some(name) = who.name {
+            all.set("USER", name.to_owned());
         }
-        let passed = process.map(|process| &*process.pass_env);
-        let passed = passed.unwrap_or_default().iter().map(String::as_str);
-        all.pass(["LANG", "TZ"].into_iter().chain(passed));
-        for (name, value) in process.map(|process| &*process.env).unwrap_or_default() {
-            if name.is_empty() || name.contains('=') {
-                return Err(BadName(name.clone()));
+        if let Some(process) = process {
+            all.pass(process.pass_env.iter().map(String::as_str));
+            for (name, value) in &process.env {
+                if name.is_empty() || name.contains('=') {
+                    return Err(BadName(name.clone()));
+                }
+                all.set(name, value.clone());
             }
-            all.set(name, value.clone());
         }
         // Last: a service's own name and our address are not for `env` to change.
         all.set("SUPERVISOR_SERVICE", service.to_string());
-        all.set("SUPERVISOR_URL", url.to_owned());
+        all.set("SUPERVISOR_URL", self.url.clone());
         Ok(all)
     }
+}
 
+// === impl Variables ===
+
+impl Variables {
     /// Sets one, instead of an earlier one of the same name.
     pub(crate) fn set(&mut self, name: &str, value: String) {
         match self.0.iter_mut().find(|(known, _)| known == name) {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use supervisor_actors::ports::Errands;
 use supervisor_actors::spec::{Nudge, ServiceSpec};
 
-use crate::adapters::child_env::{Identity, Variables};
+use crate::adapters::child_env::{Identity, Usual, Variables};
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::http_client::{Bounds, HttpCalls, Trust};
 use crate::adapters::output::{Output, ended};
@@ -43,23 +43,23 @@ const KILLED: Duration = Duration::from_secs(2);
 /// Runs errands on the thread of the actors.
 #[derive(Debug)]
 pub(crate) struct RealErrands {
-    /// What commands find in SUPERVISOR_URL.
-    url: String,
+    /// What commands find in their environment.
+    usual: Usual,
     calls: HttpCalls,
     patience: Patience,
     descriptors: GivenLimit,
 }
 
 impl RealErrands {
-    /// Errands whose commands find this address of ours, and get this limit of descriptors.
+    /// Errands whose commands get this environment and this limit of descriptors.
     pub(crate) fn new(
-        url: String,
+        usual: Usual,
         calls: HttpCalls,
         patience: Patience,
         descriptors: GivenLimit,
     ) -> Self {
         Self {
-            url,
+            usual,
             calls,
             patience,
             descriptors,
@@ -70,7 +70,8 @@ impl RealErrands {
     /// service: its token, by which its processes are found, and its notify socket.
     fn environment(&self, service: &ServiceSpec) -> Result<Variables, String> {
         let process = service.process.as_deref();
-        Variables::of(&service.name, process, Identity::default(), &self.url)
+        self.usual
+            .of(&service.name, process, Identity::default())
             .map_err(|bad| bad.to_string())
     }
 
@@ -271,10 +272,10 @@ mod tests {
     }
 
     fn with(patience: Patience) -> Of {
-        let url = "http://127.0.0.1:5001".to_owned();
+        let usual = Usual::new("http://127.0.0.1:5001".to_owned());
         let calls = HttpCalls::default();
         Of {
-            errands: RealErrands::new(url, calls, patience, GivenLimit::raise()),
+            errands: RealErrands::new(usual, calls, patience, GivenLimit::raise()),
             service: alive("worker"),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,6 +26,7 @@ use supervisor_shim::protocol::{self, Frame, Stage, key, kind};
 use super::image::ShimImage;
 use super::spare::Shim;
 use super::{environment, failure};
+use crate::adapters::child_env::Usual;
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::output::{Output, ended};
 
@@ -43,8 +45,8 @@ pub(crate) struct Commands(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     data_dir: PathBuf,
-    /// What they find in SUPERVISOR_URL.
-    url: String,
+    /// What they find in their environment.
+    usual: Usual,
     /// Their limit of descriptors.
     descriptors: OnceLock<GivenLimit>,
     image: Mutex<Option<ShimImage>>,
@@ -73,9 +75,10 @@ impl Remains {
 impl Commands {
     /// Commands of a supervisor with this data directory, at this address.
     pub(crate) fn new(data_dir: PathBuf, url: String) -> Self {
+        let usual = Usual::new(url);
         Self(Arc::new(Inner {
             data_dir,
-            url,
+            usual,
             descriptors: OnceLock::new(),
             image: Mutex::default(),
         }))
@@ -108,14 +111,14 @@ impl Commands {
     ) -> Result<(), Trouble> {
         let program = process.command.first().map_or("", String::as_str);
         let frame =
-            environment::run_frame(service, process, &self.0.url).map_err(|why| sorted(&why))?;
+            environment::run_frame(service, process, &self.0.usual).map_err(|why| sorted(&why))?;
         let no_room = |error: io::Error| Trouble::NoRoom(format!("{program}: {error}"));
         let output = Output::new().map_err(no_room)?;
         let writer = output.writer().map_err(no_room)?;
         let shim = self.0.spawn().map_err(no_room)?;
         remains.0.set(true);
         actix_rt::spawn(reap(shim.pid(), remains.clone()));
-        let mut sent = shim.send(&frame, &writer, None).map_err(no_room)?;
+        let mut sent = shim.send(&frame, Some(writer.as_fd())).map_err(no_room)?;
         drop(writer);
         let told = async {
             sent.stream.write_all(&sent.rest).await?;
@@ -160,7 +163,7 @@ impl Inner {
             none => none.insert(ShimImage::new(&self.data_dir)?),
         };
         let descriptors = *self.descriptors.get_or_init(GivenLimit::present);
-        Shim::spawn(image, &self.data_dir, descriptors)
+        Shim::spawn(image, &self.data_dir, descriptors, None)
     }
 }
 

@@ -8,12 +8,11 @@ use nix::unistd::{Gid, Group, Uid, User};
 use supervisor_actors::ports::Launch;
 use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::ServiceName;
-use supervisor_core::event::{StartFailure, StartFault};
+use supervisor_core::event::{Generation, StartFailure, StartFault};
 use supervisor_shim::protocol::{self, VERSION, key, kind};
 
 use super::output;
-use super::records::GenerationDir;
-use crate::adapters::child_env::{Identity, Variables};
+use crate::adapters::child_env::{Identity, Usual, Variables};
 use crate::adapters::child_token::{ChildKey, child_token};
 
 /// The variable that identifies a service's processes, wherever they have gone.
@@ -22,7 +21,7 @@ pub(super) const TOKEN_VARIABLE: &str = "SUPERVISOR_TOKEN";
 /// What all processes have in common.
 #[derive(Debug)]
 pub(super) struct Common<'a> {
-    pub(super) url: &'a str,
+    pub(super) usual: &'a Usual,
     pub(super) key: &'a ChildKey,
     pub(super) boot_id: &'a str,
     pub(super) log_dir: &'a Path,
@@ -44,11 +43,7 @@ fn failure(fault: StartFault, detail: String) -> StartFailure {
 }
 
 /// The frame that tells the shim what to start.
-pub(super) fn start_frame(
-    launch: &Launch,
-    dir: &GenerationDir,
-    common: &Common<'_>,
-) -> Result<Vec<u8>, StartFailure> {
+pub(super) fn start_frame(launch: &Launch, common: &Common<'_>) -> Result<Vec<u8>, StartFailure> {
     let process = &launch.process;
     let account = account(process)?;
     let variables = variables(launch, &account, common)?;
@@ -59,12 +54,11 @@ pub(super) fn start_frame(
     fields.text(key::SERVICE, launch.name.as_str());
     fields.number(key::GENERATION, launch.generation);
     fields.text(key::BOOT_ID, common.boot_id);
-    fields.path(key::DIR, &dir.path);
     let log = common.log_dir.join(format!("{}.log", launch.name));
     fields.path(key::LOG, &log);
     fields.number(key::LOG_MAX_SIZE, process.log_max_size.min(i64::MAX as u64));
     fields.number(key::LOG_KEEP, process.log_keep);
-    if let Some(cgroup) = cgroup(launch, common) {
+    if let Some(cgroup) = cgroup(&launch.name, launch.generation, common) {
         fields.text(key::CGROUP, &cgroup);
     }
     fields.number(key::STOP_SIGNAL, process.stop_signal);
@@ -86,10 +80,10 @@ pub(super) fn start_frame(
 pub(super) fn run_frame(
     service: &ServiceName,
     process: &ProcessSpec,
-    url: &str,
+    usual: &Usual,
 ) -> Result<Vec<u8>, StartFailure> {
     let account = account(process)?;
-    let variables = account.variables(service, process, url)?;
+    let variables = account.variables(service, process, usual)?;
     let mut fields = Fields::new(kind::RUN);
     fields.text(key::SERVICE, &format!("{service} (probe)"));
     fields.child(process, &account, &variables)?;
@@ -97,10 +91,12 @@ pub(super) fn run_frame(
 }
 
 /// The cgroup of one life. Each has its own: the one before may still be going away.
-pub(super) fn cgroup(launch: &Launch, common: &Common<'_>) -> Option<String> {
-    let cgroup = common
-        .cgroups?
-        .join(format!("{}.{}", launch.name, launch.generation));
+pub(super) fn cgroup(
+    name: &ServiceName,
+    generation: Generation,
+    common: &Common<'_>,
+) -> Option<String> {
+    let cgroup = common.cgroups?.join(format!("{name}.{generation}"));
     cgroup.to_str().map(ToOwned::to_owned)
 }
 
@@ -198,7 +194,7 @@ fn variables(
     common: &Common<'_>,
 ) -> Result<Variables, StartFailure> {
     let process = &launch.process;
-    let mut all = account.variables(&launch.name, process, common.url)?;
+    let mut all = account.variables(&launch.name, process, common.usual)?;
     all.set(
         TOKEN_VARIABLE,
         child_token(common.key, launch.name.as_str()),
@@ -219,13 +215,14 @@ impl Account {
         &self,
         service: &ServiceName,
         process: &ProcessSpec,
-        url: &str,
+        usual: &Usual,
     ) -> Result<Variables, StartFailure> {
         let who = Identity {
             name: self.name.as_deref(),
             home: self.home.as_deref(),
         };
-        Variables::of(service, Some(process), who, url)
+        usual
+            .of(service, Some(process), who)
             .map_err(|bad| failure(StartFault::Other, bad.to_string()))
     }
 }

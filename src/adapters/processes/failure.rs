@@ -10,6 +10,8 @@ use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::event::{StartFailure, StartFault};
 use supervisor_shim::protocol::Stage;
 
+use super::spare::NoShim;
+
 /// Explains what the shim reported.
 pub(super) fn explain(stage: Stage, errno: i32, process: &ProcessSpec) -> StartFailure {
     let (fault, detail) = match stage {
@@ -59,7 +61,11 @@ pub(super) fn explain(stage: Stage, errno: i32, process: &ProcessSpec) -> StartF
 }
 
 /// Explains why its shim could not even be started.
-pub(super) fn no_shim(what: &str, path: &Path, error: &io::Error) -> StartFailure {
+pub(super) fn no_shim(why: &NoShim, path: &Path) -> StartFailure {
+    let (what, error) = match why {
+        NoShim::NotStarted(error) => ("start the shim in", error),
+        NoShim::NoDirectory(error) => ("make", error),
+    };
     let fault = error.raw_os_error().map_or(StartFault::Other, resources);
     let detail = format!("cannot {what} {}: {}", path.display(), plain(error));
     StartFailure { fault, detail }

@@ -1,8 +1,8 @@
 //! Processes, each under a shim of its own: see `src/shim` for the shim's side.
 //!
-//! A start: resolve users and environment ([`environment`]), make the generation's directory
-//! and take its lock ([`records`]), and send both to a shim, which was mostly spawned ahead of
-//! time ([`spare`]) from its memfd ([`image`]). From then on a small task turns what it reports
+//! A start: resolve users and environment ([`environment`]), and send them to a shim that was
+//! mostly spawned ahead of time ([`spare`]) from its memfd ([`image`]), whose directory then
+//! becomes that of the generation ([`records`]). From then on a small task turns what it reports
 //! into events ([`link`]), and sees the main process end should the shim not say so
 //! ([`vigil`]).
 //!
@@ -57,6 +57,7 @@ use self::lost::Orphans;
 use self::records::GenerationDir;
 use self::spare::{Nursery, Sent};
 use self::vigil::Vigil;
+use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
 use crate::adapters::descriptors::GivenLimit;
@@ -69,8 +70,8 @@ pub(crate) struct ShimProcesses {
     shims: PathBuf,
     /// `data_dir/log`.
     logs: PathBuf,
-    /// What children find in SUPERVISOR_URL.
-    url: String,
+    /// What children find in their environment.
+    usual: Usual,
     key: ChildKey,
     boot_id: String,
     cgroups: Option<PathBuf>,
@@ -98,23 +99,23 @@ pub(crate) enum ProcessesError {
 }
 
 impl ShimProcesses {
-    /// Processes of this data directory; `url` is what their SUPERVISOR_URL says,
-    /// `descriptors` the limit that they get.
+    /// Processes of this data directory, with this in their environment and this limit of
+    /// descriptors.
     ///
     /// # Errors
     /// Where the data directory cannot be written or `/proc` is not there.
     pub(crate) fn new(
         data_dir: &DataDirLock,
-        url: String,
+        usual: Usual,
         descriptors: GivenLimit,
     ) -> Result<Self, ProcessesError> {
-        Self::at(data_dir.path(), data_dir.key().clone(), url, descriptors)
+        Self::at(data_dir.path(), data_dir.key().clone(), usual, descriptors)
     }
 
     fn at(
         data_dir: &Path,
         key: ChildKey,
-        url: String,
+        usual: Usual,
         descriptors: GivenLimit,
     ) -> Result<Self, ProcessesError> {
         let directory = |name: &str| {
@@ -125,14 +126,15 @@ impl ShimProcesses {
                 Err(source) => Err(ProcessesError::Directory { path, source }),
             }
         };
+        let shims = directory("shim")?;
         Ok(Self {
-            shims: directory("shim")?,
+            nursery: Nursery::new(data_dir, &shims, descriptors).map_err(ProcessesError::Image)?,
+            shims,
             logs: directory("log")?,
-            url,
+            usual,
             key,
             boot_id: boot_id().map_err(ProcessesError::BootId)?,
             cgroups: cgroup::root(data_dir),
-            nursery: Nursery::new(data_dir, descriptors).map_err(ProcessesError::Image)?,
         })
     }
 
@@ -142,26 +144,24 @@ impl ShimProcesses {
         launch: &Launch,
         dir: &GenerationDir,
     ) -> Result<(Sent, Option<PathBuf>), StartFailure> {
-        let failed = |what: &'static str, path: &Path| {
-            let path = path.to_owned();
-            move |error: io::Error| failure::no_shim(what, &path, &error)
-        };
-        let common = Common {
-            url: &self.url,
+        let common = self.common();
+        let frame = environment::start_frame(launch, &common)?;
+        let sent = self
+            .nursery
+            .start(&frame, launch.socket.as_deref(), dir)
+            .map_err(|why| failure::no_shim(&why, &dir.path))?;
+        let cgroup = environment::cgroup(&launch.name, launch.generation, &common);
+        Ok((sent, cgroup.map(PathBuf::from)))
+    }
+
+    fn common(&self) -> Common<'_> {
+        Common {
+            usual: &self.usual,
             key: &self.key,
             boot_id: &self.boot_id,
             log_dir: &self.logs,
             cgroups: self.cgroups.as_deref(),
-        };
-        let frame = environment::start_frame(launch, dir, &common)?;
-        let lock = dir.create().map_err(failed("make", &dir.path))?;
-        let sent = self
-            .nursery
-            .start(&frame, &lock, launch.socket.as_deref())
-            .inspect_err(|_| dir.remove())
-            .map_err(failed("start the shim in", &dir.path))?;
-        let cgroup = environment::cgroup(launch, &common).map(PathBuf::from);
-        Ok((sent, cgroup))
+        }
     }
 
     /// Where what a service prints ends up.
@@ -218,16 +218,17 @@ impl ShimProcesses {
                         exit: exit.exit(),
                     });
                 }
-                let (process, shared) = Shared::new(false);
-                // `ShimLost` is the answer itself here; the sink hears only what follows.
-                life.exit = Some(exit.map_or_else(unknown_exit, |exit| exit.exit()));
-                actix_rt::spawn(async move { link::lose(&mut life, &shared).await });
-                Some(Adoption::ShimLost {
-                    generation,
-                    process,
-                })
+                life.exit = exit.map(|exit| exit.exit());
+                Some(end_orphans(life))
             }
-            Found::Nothing => None,
+            // The record is of another boot, and whatever ran has ended with it.
+            Found::Nothing if life.dir.start_record().is_some() => None,
+            Found::Nothing => {
+                // Its shim may have been killed, with us, before it wrote down whom it started.
+                let cgroup = environment::cgroup(name, generation, &self.common());
+                life.orphans.cgroup = cgroup.map(PathBuf::from);
+                (!life.orphans.living().is_empty()).then(|| end_orphans(life))
+            }
         }
     }
 
@@ -275,6 +276,19 @@ impl ShimProcesses {
                 },
             },
         }
+    }
+}
+
+/// Ends what has no shim any more. That it is lost is the answer itself: the sink hears only
+/// what follows.
+fn end_orphans(mut life: Life) -> Adoption {
+    let generation = life.dir.generation;
+    let (process, shared) = Shared::new(false);
+    life.exit.get_or_insert_with(unknown_exit);
+    actix_rt::spawn(async move { link::lose(&mut life, &shared).await });
+    Adoption::ShimLost {
+        generation,
+        process,
     }
 }
 

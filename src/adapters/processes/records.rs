@@ -21,6 +21,16 @@ pub(super) struct GenerationDir {
     pub(super) generation: Generation,
 }
 
+/// A directory that waits for its generation, with its lock taken: made ahead of time, with the
+/// shim that waits, so that a start only has to rename it.
+#[derive(Debug)]
+pub(super) struct Cradle {
+    /// Empty once it is somebody's.
+    path: PathBuf,
+    /// Its lock and itself, until a shim has them.
+    held: Option<(File, File)>,
+}
+
 /// What a shim writes when its service has started. Unknown fields are ignored, as are
 /// missing ones that we can do without: shims of other versions are adopted too.
 #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +94,100 @@ impl ExitRecord {
     }
 }
 
+// === impl Cradle ===
+
+impl Cradle {
+    /// Where they stand. No service has such a name.
+    const PLACE: &str = ".new";
+
+    /// Makes one. `number` tells those of one supervisor apart.
+    pub(super) fn make(shims: &Path, number: u64) -> io::Result<Self> {
+        let path = shims.join(Self::PLACE).join(number.to_string());
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700).recursive(true).create(&path)?;
+        let open = || {
+            let lock = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path.join(LOCK_FILE))?;
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok((lock, File::open(&path)?))
+        };
+        match open() {
+            Ok((lock, dir)) => Ok(Self {
+                path,
+                held: Some((lock, dir)),
+            }),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes those of an earlier supervisor: their shims have no service, and end.
+    pub(super) fn remove_all(shims: &Path) {
+        let _ = fs::remove_dir_all(shims.join(Self::PLACE));
+    }
+
+    /// The lock and the directory, for a shim.
+    pub(super) fn held(&self) -> io::Result<(File, File)> {
+        let (lock, dir) = self.held.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok((lock.try_clone()?, dir.try_clone()?))
+    }
+
+    /// Closes ours: from now on the lock is held as long as the shim lives.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
+    }
+
+    /// Becomes the directory of a generation, at once and whole, while its shim holds the lock.
+    /// What an earlier life of the same number left is removed first, but never while its shim
+    /// lives.
+    pub(super) fn become_dir_of(mut self, life: &GenerationDir) -> io::Result<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match fs::rename(&self.path, &life.path) {
+                Ok(()) => {
+                    self.path = PathBuf::new();
+                    return Ok(());
+                }
+                Err(error) if tries > 2 => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let service = life.path.parent().unwrap_or(Path::new("/"));
+                    let mut builder = DirBuilder::new();
+                    builder.mode(0o700).recursive(true).create(service)?;
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+                    ) =>
+                {
+                    if life.is_locked() {
+                        return Err(io::Error::other("a shim of the same generation still runs"));
+                    }
+                    fs::remove_dir_all(&life.path)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Cradle {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+// === impl GenerationDir ===
+
 impl GenerationDir {
     pub(super) fn new(shims: &Path, name: &ServiceName, generation: Generation) -> Self {
         let path = shims.join(name.as_str()).join(generation.to_string());
@@ -109,36 +213,7 @@ impl GenerationDir {
         found
     }
 
-    /// Makes it, with its lock taken. What an earlier life of the same number left is removed
-    /// first, but never while its shim lives.
-    pub(super) fn create(&self) -> io::Result<File> {
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700);
-        match builder.create(&self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                builder.recursive(true).create(&self.path)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if self.is_locked() {
-                    return Err(io::Error::other("a shim of the same generation still runs"));
-                }
-                fs::remove_dir_all(&self.path)?;
-                builder.create(&self.path)?;
-            }
-            Err(error) => return Err(error),
-        }
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path.join(LOCK_FILE))?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(lock)
-    }
-
-    /// Whether its shim lives (or a supervisor is just about to start it).
+    /// Whether its shim lives.
     pub(super) fn is_locked(&self) -> bool {
         File::open(self.path.join(LOCK_FILE)).is_ok_and(|lock| {
             rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err()

@@ -25,6 +25,7 @@ use supervisor_core::event::{Exit, Generation, StartFailure};
 use super::proc_fs::{self, Identity};
 use super::records::{GenerationDir, StartRecord};
 use super::{Adoption, ShimProcesses};
+use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::ChildKey;
 use crate::adapters::descriptors::GivenLimit;
 
@@ -67,7 +68,8 @@ impl World {
     fn processes(&self) -> ShimProcesses {
         let url = "http://127.0.0.1:5001".to_owned();
         let descriptors = GivenLimit::raise();
-        ShimProcesses::at(self.path(), self.key.clone(), url, descriptors).unwrap()
+        let usual = Usual::new(url);
+        ShimProcesses::at(self.path(), self.key.clone(), usual, descriptors).unwrap()
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use crate::protocol::Stage;
 use crate::spec::ChildSpec;
-use crate::sys::{self, Errno, Fd};
+use crate::sys::{self, Errno, Fd, signal};
 use crate::text::Text;
 
 /// How long a program that somebody is writing is tried again.
@@ -19,8 +19,13 @@ pub struct Streams {
 }
 
 /// Becomes the service. Comes back only when that failed, with where and why.
-pub fn become_service(spec: &mut ChildSpec<'_>, streams: Streams, umask: u32) -> (Stage, Errno) {
-    match prepare(spec, streams, umask) {
+pub fn become_service(
+    spec: &mut ChildSpec<'_>,
+    streams: Streams,
+    umask: u32,
+    shim: i32,
+) -> (Stage, Errno) {
+    match prepare(spec, streams, umask, shim) {
         Ok(()) => (Stage::Exec, exec(spec)),
         Err(failed) => failed,
     }
@@ -50,6 +55,7 @@ fn prepare(
     spec: &ChildSpec<'_>,
     streams: Streams,
     umask: u32,
+    shim: i32,
 ) -> core::result::Result<(), (Stage, Errno)> {
     let at = |stage: Stage| move |errno: Errno| (stage, errno);
     sys::setsid().map_err(at(Stage::Setup))?;
@@ -75,10 +81,22 @@ fn prepare(
         sys::set_uid(uid).map_err(at(Stage::User))?;
         sys::prctl(sys::pr::SET_NO_NEW_PRIVS, 1).map_err(at(Stage::User))?;
     }
+    // After the change of user, which takes it back. A shim that is killed before it has
+    // written down whom it started must not leave somebody who executes later.
+    die_with_shim(true);
+    if sys::getppid() != shim {
+        sys::exit(127);
+    }
     // As the user: a directory that only root may enter is an error here, not later.
     sys::chdir(spec.cwd).map_err(at(Stage::Cwd))?;
     sys::block_signals(false);
     Ok(())
+}
+
+/// Whether we die when our shim does. Never a service: it is ended by its signals.
+fn die_with_shim(on: bool) {
+    let signal = if on { signal::KILL } else { 0 };
+    let _ = sys::prctl(sys::pr::SET_PDEATHSIG, signal as usize);
 }
 
 fn exec(spec: &mut ChildSpec<'_>) -> Errno {
@@ -122,7 +140,9 @@ fn try_exec(spec: &ChildSpec<'_>, dir: &[u8], program: &[u8]) -> Errno {
     }
     let mut tries = 0;
     loop {
+        die_with_shim(false);
         let errno = sys::exec(path.as_bytes().as_ptr(), spec.argv, spec.envp);
+        die_with_shim(true);
         tries += 1;
         if errno != Errno::ETXTBSY || tries > BUSY_TRIES {
             return errno;

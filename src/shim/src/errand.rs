@@ -11,6 +11,7 @@
 use crate::child::{self, Streams};
 use crate::protocol::{self, Frame, Stage, key, kind};
 use crate::record::ExitFacts;
+use crate::run::Ready;
 use crate::spec;
 use crate::sys::{self, Errno, Fd, NONE, PollFd, Reaped, flag, signal};
 use crate::text::{Digits, Text};
@@ -35,16 +36,19 @@ struct Errand {
 /// Runs the command of a `run` frame to its end; gives the shim's exit code.
 #[must_use]
 #[inline(never)]
-pub fn run(frame: Frame<'_>, output: Fd, supervisor: Fd, umask: u32) -> i32 {
+pub fn run(frame: Frame<'_>, output: Fd, ready: &Ready) -> i32 {
+    if output == NONE {
+        return 111;
+    }
     let mut errand = Errand {
-        own: sys::getpid(),
+        own: ready.shim.pid,
         main: 0,
-        supervisor,
-        signals: NONE,
-        failure: NONE,
+        supervisor: ready.supervisor,
+        signals: ready.signals,
+        failure: ready.failure.0,
         killing: None,
     };
-    match errand.start(frame, output, umask) {
+    match errand.start(frame, output, ready) {
         Ok(()) => {
             sys::close(output);
             errand.attend();
@@ -59,14 +63,11 @@ impl Errand {
         &mut self,
         frame: Frame<'_>,
         output: Fd,
-        umask: u32,
+        ready: &Ready,
     ) -> core::result::Result<(), (Stage, Errno)> {
         let setup = |errno| (Stage::Setup, errno);
-        self.signals = sys::child_signals().map_err(setup)?;
         sys::set_nonblocking(self.supervisor).map_err(setup)?;
-        let (failure, failure_end) = sys::pipe().map_err(setup)?;
-        sys::set_nonblocking(failure).map_err(setup)?;
-        self.failure = failure;
+        let (umask, failure_end) = (ready.umask, ready.failure.1);
         let bytes = sys::map(spec::pointers(frame) * size_of::<*const u8>()).map_err(setup)?;
         let room_at = bytes.as_mut_ptr().cast::<*const u8>();
         // SAFETY: fresh zeroed pages, aligned, of that size; zeros are null pointers.
@@ -82,7 +83,7 @@ impl Errand {
         };
         match sys::fork(NONE) {
             Ok(0) => {
-                let (stage, errno) = child::become_service(&mut child, streams, umask);
+                let (stage, errno) = child::become_service(&mut child, streams, umask, self.own);
                 child::report(failure_end, stage, errno);
                 sys::exit(127);
             }

@@ -95,8 +95,6 @@ pub mod key {
     pub const GENERATION: &str = "generation";
     /// The present boot's id.
     pub const BOOT_ID: &str = "boot_id";
-    /// The generation's directory, absolute.
-    pub const DIR: &str = "dir";
     /// The log file, absolute.
     pub const LOG: &str = "log";
     /// At which size it is rotated, in bytes; 0 is never.

@@ -26,8 +26,10 @@ use crate::sys::{self, Errno, Fd, NONE, PollFd, Reaped, flag, signal};
 use crate::text::{Digits, Text};
 use crate::tree;
 
-/// The socket to the supervisor that started us.
-const INHERITED_SOCKET: Fd = 0;
+/// What we inherit: the socket to the supervisor that started us; and, where we are to be a
+/// service's, the lock of our directory, already taken, and that directory, which gets its place
+/// when we get our service.
+const INHERITED: [Fd; 3] = [0, 1, 2];
 /// Ours live above what a child gets.
 const OWN_FDS: Fd = 10;
 
@@ -38,6 +40,10 @@ const FORK_WAIT_MS: u64 = 100;
 const KILL_AGAIN_MS: u64 = 20;
 /// While blocked after SIGKILL, how often that is said.
 const REPORT_MS: u64 = 1000;
+/// How long a supervisor that was told of the end has the machine to itself.
+const TOLD_MS: u64 = 5;
+/// How long a replacement has it, before a sync holds up the file system.
+const REPLACED_MS: u64 = 50;
 /// What is read from the log pipe at once.
 const LOG_BUFFER: usize = 64 << 10;
 const PAGE: usize = 4096;
@@ -102,11 +108,11 @@ struct Shim<'a> {
 /// process lists show of it.
 #[must_use]
 pub fn run(title: &mut [u8]) -> i32 {
-    let Ok((supervisor, umask)) = settle() else {
+    let Ok(ready) = settle() else {
         return 111;
     };
     // A spare one waits here until it is needed. Its stack is small by then.
-    let Some((length, memory, companion, notify)) = read_start(supervisor) else {
+    let Some((length, memory, companion)) = read_start(ready.supervisor) else {
         // The supervisor died before it had said what to start.
         return 0;
     };
@@ -120,14 +126,14 @@ pub fn run(title: &mut [u8]) -> i32 {
     let settings = Settings::read(frame);
     show(title, settings.service.to_bytes());
     if frame.kind == kind::RUN.as_bytes() {
-        return errand::run(frame, companion, supervisor, umask);
+        return errand::run(frame, companion, &ready);
     }
     if frame.kind != kind::START.as_bytes() {
         return 111;
     }
     let mut shim = Shim {
         settings,
-        shim: tree::identity(sys::getpid()),
+        shim: ready.shim,
         main: Identity {
             pid: 0,
             start_time: 0,
@@ -135,18 +141,18 @@ pub fn run(title: &mut [u8]) -> i32 {
         phase: Phase::Starting,
         ladder: Ladder::Idle,
         stops: 0,
-        dir: NONE,
-        supervisor,
+        dir: ready.dir,
+        supervisor: ready.supervisor,
         listener: NONE,
-        signals: NONE,
-        failure: NONE,
-        output: NONE,
+        signals: ready.signals,
+        failure: ready.failure.0,
+        output: ready.output.0,
         log: Log::new(settings.log, settings.log_max_size, settings.log_keep),
         lines: Lines::default(),
-        notify,
+        notify: companion,
         alone_since: 0,
         remembered: Text::new(),
-        buffer: &mut [],
+        buffer: ready.buffer,
         commands: [0; COMMAND_BUFFER],
         commands_length: 0,
         oom: OomCount::default(),
@@ -154,7 +160,7 @@ pub fn run(title: &mut [u8]) -> i32 {
         was_told: false,
     };
     shim.lines.begin(settings.listen, settings.frames);
-    match shim.start(frame, umask) {
+    match shim.start(frame, ready.umask, ready.output.1, ready.failure.1) {
         Ok(()) => shim.supervise(frame, memory),
         Err((stage, errno)) => shim.report_failed(stage, errno),
     }
@@ -172,12 +178,36 @@ fn show(title: &mut [u8], service: &[u8]) {
     title[..count].copy_from_slice(&text.as_bytes()[..count]);
 }
 
-/// Leaves everything of the supervisor's behind but the socket.
+/// All that can be done before it is known for whom: nothing of it stands in the way of a start.
+#[derive(Debug)]
+pub struct Ready {
+    /// The socket to the supervisor.
+    pub supervisor: Fd,
+    /// The directory that becomes a generation's.
+    dir: Fd,
+    /// The file mode mask that we were started with.
+    pub umask: u32,
+    /// Ourselves.
+    pub shim: Identity,
+    /// Readable when a child has ended.
+    pub signals: Fd,
+    /// Of what the service prints: (read, write).
+    output: (Fd, Fd),
+    /// Of why it could not be executed: (read, write).
+    pub failure: (Fd, Fd),
+    buffer: &'static mut [u8],
+}
+
+/// Leaves everything of the supervisor's behind but what we inherit.
 #[inline(never)]
-fn settle() -> sys::Result<(Fd, u32)> {
+fn settle() -> sys::Result<Ready> {
     // Closing first: a descriptor that our starter leaked must not live as long as we do.
     let _ = sys::close_from(3, false);
-    let supervisor = sys::dup_above(INHERITED_SOCKET, OWN_FDS)?;
+    let [socket, lock, dir] = INHERITED;
+    let supervisor = sys::dup_above(socket, OWN_FDS)?;
+    // Held as long as this is open, which is as long as we live.
+    sys::dup_above(lock, OWN_FDS)?;
+    let dir = sys::dup_above(dir, OWN_FDS)?;
     let null = sys::open(NONE, c"/dev/null", flag::O_RDWR, 0)?;
     for fd in 0..3 {
         sys::dup_onto(null, fd)?;
@@ -191,17 +221,28 @@ fn settle() -> sys::Result<(Fd, u32)> {
     sys::prctl(sys::pr::SET_NAME, c"supervisor-shim".as_ptr() as usize)?;
     let umask = sys::umask(0o077);
     sys::chdir(c"/")?;
-    Ok((supervisor, umask))
+    let (output, failure) = (sys::pipe()?, sys::pipe()?);
+    sys::set_nonblocking(output.0)?;
+    sys::set_nonblocking(failure.0)?;
+    Ok(Ready {
+        supervisor,
+        dir,
+        umask,
+        shim: tree::identity(sys::getpid()),
+        signals: sys::child_signals()?,
+        output,
+        failure,
+        buffer: sys::map(LOG_BUFFER)?,
+    })
 }
 
-/// Reads the first frame into pages of its own: (payload's length, pages, the descriptors that
-/// come with its first byte). For a service the first is the generation's lock, already taken:
-/// while it is under way the kernel holds it, and it stays open as long as we live. The second
-/// is its notify socket, where it has one.
-fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd, Fd)> {
+/// Reads the first frame into pages of its own: (payload's length, pages, the descriptor that
+/// comes with its first byte). For a service that is its notify socket, where it has one; for a
+/// command its output.
+fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd)> {
     let mut head = [0_u8; 4];
-    let (count, [companion, notify]) = sys::receive(supervisor, &mut head).ok()?;
-    if count == 0 || companion == NONE {
+    let (count, companion) = sys::receive(supervisor, &mut head).ok()?;
+    if count == 0 {
         return None;
     }
     read_exactly(supervisor, &mut head[count..])?;
@@ -211,7 +252,7 @@ fn read_start(supervisor: Fd) -> Option<(usize, &'static mut [u8], Fd, Fd)> {
     }
     let memory = sys::map(length.next_multiple_of(PAGE)).ok()?;
     read_exactly(supervisor, &mut memory[..length])?;
-    Some((length, memory, companion, notify))
+    Some((length, memory, companion))
 }
 
 fn read_exactly(fd: Fd, mut into: &mut [u8]) -> Option<()> {
@@ -228,19 +269,15 @@ impl Shim<'_> {
     // === starting ===
 
     #[inline(never)]
-    fn start(&mut self, frame: Frame<'_>, umask: u32) -> core::result::Result<(), (Stage, Errno)> {
+    fn start(
+        &mut self,
+        frame: Frame<'_>,
+        umask: u32,
+        output_end: Fd,
+        failure_end: Fd,
+    ) -> core::result::Result<(), (Stage, Errno)> {
         let setup = |errno| (Stage::Setup, errno);
-        self.dir = sys::open(NONE, self.settings.dir, flag::O_RDONLY, 0).map_err(setup)?;
-        self.signals = sys::child_signals().map_err(setup)?;
-        self.buffer = sys::map(LOG_BUFFER).map_err(setup)?;
-        let (output, output_end) = sys::pipe().map_err(setup)?;
-        let (failure, failure_end) = sys::pipe().map_err(setup)?;
-        sys::set_nonblocking(output).map_err(setup)?;
-        sys::set_nonblocking(failure).map_err(setup)?;
         sys::set_nonblocking(self.supervisor).map_err(setup)?;
-        self.output = output;
-        self.failure = failure;
-
         let pointers = (spec::pointers(frame) * size_of::<*const u8>()).next_multiple_of(PAGE);
         let room_bytes = sys::map(pointers).map_err(setup)?;
         let room_at = room_bytes.as_mut_ptr().cast::<*const u8>();
@@ -261,7 +298,8 @@ impl Shim<'_> {
         let pid = loop {
             match sys::fork(cgroup) {
                 Ok(0) => {
-                    let (stage, errno) = child::become_service(&mut child, streams, umask);
+                    let shim = self.shim.pid;
+                    let (stage, errno) = child::become_service(&mut child, streams, umask, shim);
                     child::report(failure_end, stage, errno);
                     sys::exit(127);
                 }
@@ -274,14 +312,29 @@ impl Shim<'_> {
             }
         };
         sys::close(cgroup);
-        sys::close(output_end);
+        // The output's other end stays open: its closing by a service that dies would wake us
+        // before the death itself does, and on the same processor in its stead.
         sys::close(failure_end);
-        self.main = tree::identity(pid);
-        // While the child executes. Where it cannot be written (a full disk) the service runs
-        // all the same: the next supervisor asks us over the socket.
-        let _ = record::write_start(self.dir, &self.settings, self.shim, self.main);
         sys::unmap(room_bytes);
+        // What else there is to do would be done on the child's processor, before it.
+        self.await_exec();
+        self.main = tree::identity(pid);
+        // Where it cannot be written (a full disk) the service runs all the same: the next
+        // supervisor asks us over the socket.
+        let _ = record::write_start(self.dir, &self.settings, self.shim, self.main);
         Ok(())
+    }
+
+    /// Waits until the child has executed, or failed to, but not for one that takes its time:
+    /// it dies with us until it has executed, so no record is missed yet.
+    fn await_exec(&self) {
+        const EXEC_MS: u64 = 20;
+        let mut failure = [PollFd {
+            fd: self.failure,
+            events: flag::POLLIN,
+            found: 0,
+        }];
+        let _ = sys::poll(&mut failure, Some(EXEC_MS));
     }
 
     /// Makes the service's cgroup and opens it; the subreaper does without as well.
@@ -497,6 +550,9 @@ impl Shim<'_> {
         };
         let last = self.last_words();
         self.tell_exit(kind::EXITED, exit, left);
+        if !left {
+            self.make_way(TOLD_MS);
+        }
         self.log.append(&self.buffer[..last]);
         if left && !killed_by_us {
             self.ask_remains();
@@ -627,22 +683,15 @@ impl Shim<'_> {
     // === output ===
 
     fn copy_output(&mut self) {
-        match sys::read(self.output, self.buffer) {
-            Ok(0) => {
-                // Every writer has closed it; the service may well live on.
-                sys::close(self.output);
-                self.output = NONE;
+        // It has no end: we hold its other side ourselves.
+        if let Ok(count @ 1..) = sys::read(self.output, self.buffer) {
+            self.lines.take(&self.buffer[..count]);
+            self.tell_lines();
+            self.log.append(&self.buffer[..count]);
+            if count > PAGE {
+                // A burst must not stay in our memory for good.
+                sys::forget(&mut self.buffer[PAGE..]);
             }
-            Ok(count) => {
-                self.lines.take(&self.buffer[..count]);
-                self.tell_lines();
-                self.log.append(&self.buffer[..count]);
-                if count > PAGE {
-                    // A burst must not stay in our memory for good.
-                    sys::forget(&mut self.buffer[PAGE..]);
-                }
-            }
-            Err(_) => {}
         }
     }
 
@@ -846,7 +895,9 @@ impl Shim<'_> {
         self.drain_output();
         let _ = sys::unlink(self.dir, c"sock", 0);
         self.remove_cgroup();
-        self.wait_for_replacement();
+        if self.last_exit.is_some() {
+            self.make_way(REPLACED_MS);
+        }
         self.record_exit(true);
         if !self.settings.cgroup.is_empty() {
             // Fails as long as another service has one, or the replacement has its own.
@@ -862,11 +913,11 @@ impl Shim<'_> {
         }
     }
 
-    /// Whether or not the supervisor has closed its end: it does so as soon as it knows.
-    fn wait_for_replacement(&self) {
-        const START_MS: u64 = 50;
-        if self.was_told && self.last_exit.is_some() {
-            sys::sleep_ms(START_MS);
+    /// Leaves processor and disk to the replacement, where a supervisor knows of the end.
+    /// Whoever looks for the record meanwhile finds our lock held, and waits for us.
+    fn make_way(&self, ms: u64) {
+        if self.was_told {
+            sys::sleep_ms(ms);
         }
     }
 

@@ -21,8 +21,6 @@ pub struct Settings<'a> {
     pub generation: i64,
     /// The present boot.
     pub boot_id: &'a CStr,
-    /// The generation's directory.
-    pub dir: &'a CStr,
     /// The log file.
     pub log: &'a CStr,
     /// At which size it is rotated; 0 is never.
@@ -91,7 +89,6 @@ impl<'a> Settings<'a> {
             service: string(frame, key::SERVICE),
             generation: frame.number(key::GENERATION).unwrap_or(0),
             boot_id: string(frame, key::BOOT_ID),
-            dir: string(frame, key::DIR),
             log: string(frame, key::LOG),
             log_max_size: positive(key::LOG_MAX_SIZE).unwrap_or(0),
             log_keep: positive(key::LOG_KEEP).map_or(0, |n| n.min(1000) as u32),

@@ -57,7 +57,7 @@ numbers!(
     GETPID 39 172, SOCKET 41 198, SENDTO 44 206, BIND 49 200, LISTEN 50 201,
     SENDMSG 46 211, RECVMSG 47 212,
     GETSOCKOPT 55 209, CLONE 56 220, EXECVE 59 221, WAIT4 61 260, KILL 62 129,
-    FCNTL 72 25, FSYNC 74 82, CHDIR 80 49, FCHOWN 93 55, UMASK 95 166, GETEUID 107 175,
+    FCNTL 72 25, FSYNC 74 82, CHDIR 80 49, FCHOWN 93 55, UMASK 95 166, GETEUID 107 175, GETPPID 110 173,
     SETSID 112 157, SETGROUPS 116 159, SETRESUID 117 147, SETRESGID 119 149,
     SETPRIORITY 141 140, PRCTL 157 167, GETDENTS64 217 61, CLOCK_GETTIME 228 113,
     EXIT_GROUP 231 94, OPENAT 257 56, MKDIRAT 258 34, UNLINKAT 263 35, PPOLL 271 73,
@@ -383,6 +383,12 @@ pub fn getpid() -> i32 {
     call!(GETPID).map_or(0, |pid| pid as i32)
 }
 
+/// Our parent's pid.
+#[must_use]
+pub fn getppid() -> i32 {
+    call!(GETPPID).map_or(0, |pid| pid as i32)
+}
+
 /// Our effective user.
 #[must_use]
 pub fn geteuid() -> u32 {
@@ -509,6 +515,7 @@ pub fn prctl(option: i32, argument: usize) -> Result<()> {
 
 #[allow(missing_docs)]
 pub mod pr {
+    pub const SET_PDEATHSIG: i32 = 1;
     pub const SET_NAME: i32 = 15;
     pub const SET_CHILD_SUBREAPER: i32 = 36;
     pub const SET_NO_NEW_PRIVS: i32 = 38;
@@ -622,23 +629,24 @@ struct MsgHdr {
     flags: usize,
 }
 
-/// A control message that carries up to two descriptors.
+/// A control message that carries one descriptor.
 #[repr(C)]
 #[derive(Default)]
 struct Control {
     length: usize,
     level: i32,
     kind: i32,
-    fds: [Fd; 2],
+    fd: Fd,
+    padding: i32,
 }
 
-/// The length of a control message without its descriptors.
-const CONTROL_HEAD: usize = size_of::<Control>() - size_of::<[Fd; 2]>();
+/// Its length, without what follows the descriptor.
+const CONTROL_LENGTH: usize = size_of::<Control>() - size_of::<i32>();
 /// The level and kind of one that carries descriptors.
 const SCM_RIGHTS: (i32, i32) = (1, 1);
 
-/// Reads, and takes the descriptors that come along ([`NONE`] where none does).
-pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, [Fd; 2])> {
+/// Reads, and takes the descriptor that comes along ([`NONE`] where none does).
+pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, Fd)> {
     const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
     let mut part = [into.as_mut_ptr() as usize, into.len()];
     let mut control = Control::default();
@@ -652,14 +660,9 @@ pub fn receive(fd: Fd, into: &mut [u8]) -> Result<(usize, [Fd; 2])> {
         flags: 0,
     };
     let count = retry(|| call!(RECVMSG, fd, &raw mut header, MSG_CMSG_CLOEXEC))?;
-    let mut came = [NONE; 2];
-    if header.control_length >= CONTROL_HEAD && (control.level, control.kind) == SCM_RIGHTS {
-        let number = control.length.saturating_sub(CONTROL_HEAD) / size_of::<Fd>();
-        for (place, fd) in came.iter_mut().zip(control.fds).take(number) {
-            *place = fd;
-        }
-    }
-    Ok((count, came))
+    let came =
+        header.control_length >= CONTROL_LENGTH && (control.level, control.kind) == SCM_RIGHTS;
+    Ok((count, if came { control.fd } else { NONE }))
 }
 
 /// Sends without waiting and without SIGPIPE, and a descriptor along.
@@ -667,10 +670,11 @@ pub fn send_with(fd: Fd, bytes: &[u8], along: Fd) -> Result<usize> {
     const MSG_DONTWAIT_NOSIGNAL: i32 = 0x40 | 0x4000;
     let mut part = [bytes.as_ptr() as usize, bytes.len()];
     let mut control = Control {
-        length: CONTROL_HEAD + size_of::<Fd>(),
+        length: CONTROL_LENGTH,
         level: SCM_RIGHTS.0,
         kind: SCM_RIGHTS.1,
-        fds: [along, 0],
+        fd: along,
+        padding: 0,
     };
     let header = MsgHdr {
         name: 0,

@@ -316,6 +316,57 @@ async fn a_record_of_a_newer_shim_with_unknown_fields_is_read() {
 }
 
 #[actix_rt::test]
+async fn f28_who_runs_without_a_shim_or_a_record_is_found_and_ended() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    for cgroups in [true, false] {
+        let name = if cgroups { "with" } else { "without" };
+        let main = identity(start_and_die(&world, name, &process).await);
+        // Killed together with us, right after the program was executed.
+        assert!(proc_fs::signal(world.record(name).shim(), libc::SIGKILL));
+        fs::remove_file(world.generation(name, 1).path.join("start.json")).unwrap();
+        let mut processes = world.processes();
+        if !cgroups {
+            processes.cgroups = None;
+        }
+        let (found, events) = adopt(&processes, name, &process).await;
+        let Some(Adoption::ShimLost {
+            process: adopted, ..
+        }) = found
+        else {
+            panic!("not found, cgroups: {cgroups}");
+        };
+        Run {
+            process: adopted,
+            events,
+        }
+        .gone()
+        .await;
+        assert!(!proc_fs::lives(main));
+    }
+}
+
+#[actix_rt::test]
+async fn f28_a_program_that_waits_to_be_executed_dies_with_its_shim() {
+    let world = World::new();
+    let path = world.file("program");
+    fs::copy("/bin/sleep", &path).unwrap();
+    // As long as it is being written it cannot be executed, and is tried again.
+    let writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let processes = world.processes();
+    let program = path.display().to_string();
+    let run = launch(&processes, "web", 1, spec(&[&program, "1000"]));
+    let dir = world.generation("web", 1);
+    until("it is being tried", || dir.start_record().is_some()).await;
+    let record = world.record("web");
+    drop((run, processes));
+    assert!(proc_fs::signal(record.shim(), libc::SIGKILL));
+    until("the shim is dead", || !proc_fs::lives(record.shim())).await;
+    drop(writer);
+    until("it is gone", || !proc_fs::lives(record.main())).await;
+}
+
+#[actix_rt::test]
 async fn a_hung_shim_is_taken_for_lost_in_the_end() {
     let world = World::new();
     let process = spec(&["sleep", "1000"]);

@@ -7,6 +7,7 @@ use supervisor_shim::protocol::{encode, key, kind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
+use super::super::records::Cradle;
 use super::*;
 
 /// How often lines are looked for where the kernel tells of none, and some.
@@ -219,7 +220,9 @@ async fn an_adopted_process_is_heard_again_and_nothing_twice() {
 /// its lock, and ignores what it does not know.
 async fn old_shim(world: &World, main: &Stranger) -> actix_rt::task::JoinHandle<()> {
     let dir = world.generation("web", 1);
-    let lock = dir.create().unwrap();
+    let cradle = Cradle::make(&world.path().join("shim"), 0).unwrap();
+    let lock = cradle.held().unwrap();
+    cradle.become_dir_of(&dir).unwrap();
     let socket = UnixListener::bind(dir.path.join("sock")).unwrap();
     let id = main.id();
     actix_rt::spawn(async move {
