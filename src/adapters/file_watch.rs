@@ -17,17 +17,20 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::small_file::{Stamp, stamp};
 
 /// How often a directory is tried that could not be watched, and the most often any is swept.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long the sweeps pause at most.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// All watched files. Nothing happens before the first.
 #[derive(Clone, Default)]
@@ -47,7 +50,7 @@ struct Inner {
     files: Mutex<Files>,
     kernel: Mutex<Option<RecommendedWatcher>>,
     /// Something is to be watched, or no longer.
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -88,11 +91,8 @@ impl FileWatch {
         let changed = Arc::new(Notify::new());
         let directory = files.directories.entry(parent(path)).or_default();
         let every = every.max(SECOND);
-        directory.left = if directory.files.is_empty() {
-            every
-        } else {
-            directory.left.min(every)
-        };
+        // A new one is swept at once: so it comes to be watched.
+        directory.left = directory.left.min(every);
         let file = File {
             number,
             changed: Arc::clone(&changed),
@@ -105,29 +105,7 @@ impl FileWatch {
             .or_default()
             .push(file);
         if !std::mem::replace(&mut files.sweeping, true) {
-            let inner = Arc::downgrade(&self.0);
-            // It ends with the last who holds us.
-            actix_rt::spawn(async move {
-                let mut pause = Box::pin(tokio::time::sleep(SECOND));
-                loop {
-                    let Some(strong) = inner.upgrade() else {
-                        return;
-                    };
-                    let elapsed = tokio::select! {
-                        biased;
-                        () = strong.wake.notified() => Duration::ZERO,
-                        () = &mut pause => SECOND,
-                    };
-                    if !elapsed.is_zero() {
-                        pause = Box::pin(tokio::time::sleep(SECOND));
-                    }
-                    if strong.files().is_due(elapsed) {
-                        let sweep = actix_rt::task::spawn_blocking(move || strong.sweep());
-                        // A panic in there is one sweep lost; the next comes in a second.
-                        let _swept = sweep.await;
-                    }
-                }
-            });
+            actix_rt::spawn(sweep(Arc::downgrade(&self.0), Arc::clone(&self.0.wake)));
         }
         drop(files);
         self.0.wake.notify_one();
@@ -136,6 +114,31 @@ impl FileWatch {
             number,
             changed,
             inner: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// Sweeps whenever something is due, until nobody holds `inner` any more. In between it sleeps:
+/// a program at rest is not to be woken each second for nothing.
+async fn sweep(inner: Weak<Inner>, wake: Arc<Notify>) {
+    let mut last = Instant::now();
+    while let Some(strong) = inner.upgrade() {
+        let now = Instant::now();
+        let elapsed = now - std::mem::replace(&mut last, now);
+        let wait = strong.files().pass(elapsed);
+        if wait.is_zero() {
+            let sweep = actix_rt::task::spawn_blocking(move || strong.sweep());
+            // A panic in there is one sweep lost; the next comes in a second.
+            if sweep.await.is_err() {
+                tokio::time::sleep(SECOND).await;
+            }
+            continue;
+        }
+        drop(strong);
+        tokio::select! {
+            biased;
+            () = wake.notified() => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -151,6 +154,13 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 // === impl Inner ===
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who sweeps ends.
+        self.wake.notify_one();
+    }
+}
 
 impl Inner {
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -182,6 +192,12 @@ impl Inner {
             (abandoned, unwatched, due)
         };
         self.tell_kernel(&abandoned, &unwatched);
+        for directory in self.files().directories.values_mut() {
+            if !directory.watched {
+                // Nobody tells of it: looked at as often as we can.
+                directory.left = directory.left.min(SECOND);
+            }
+        }
         for (path, number, before) in due {
             let now = stamp(&path).ok();
             if now != before {
@@ -267,6 +283,7 @@ impl Inner {
             if leaves && let Some(directory) = files.directories.get_mut(path) {
                 // It went, or another will stand there: watched anew.
                 gone |= std::mem::replace(&mut directory.watched, false);
+                directory.left = Duration::ZERO;
                 directory.wake_all();
             }
             let at = path
@@ -293,19 +310,18 @@ impl Inner {
 // === impl Files ===
 
 impl Files {
-    /// Lets that time pass; whether there is anything to do.
-    fn is_due(&mut self, elapsed: Duration) -> bool {
-        let mut due = !self.abandoned.is_empty();
+    /// Lets that time pass; how long nothing is to be done.
+    fn pass(&mut self, elapsed: Duration) -> Duration {
+        let mut wait = LONG;
         for directory in self.directories.values_mut() {
-            directory.left = if directory.watched {
-                directory.left.saturating_sub(elapsed)
-            } else {
-                // Nobody tells of it: looked at as often as we can.
-                Duration::ZERO
-            };
-            due |= directory.left.is_zero();
+            directory.left = directory.left.saturating_sub(elapsed);
+            wait = wait.min(directory.left);
         }
-        due
+        if self.abandoned.is_empty() {
+            wait
+        } else {
+            Duration::ZERO
+        }
     }
 }
 

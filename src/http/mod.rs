@@ -8,6 +8,7 @@
 
 mod alerts;
 mod api;
+mod awake;
 mod body;
 mod connection;
 mod entry;

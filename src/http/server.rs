@@ -1,6 +1,5 @@
 //! Opens both doors, keeps them open, and closes them in order.
 
-use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
-use actix_service::{ServiceFactoryExt as _, map_config};
+use actix_service::map_config;
 use actix_web::dev::{AppConfig, Server, ServiceFactory, fn_service};
 use actix_web::rt::net::{TcpStream, UnixStream};
 use actix_web::rt::task::JoinHandle;
@@ -26,6 +25,7 @@ use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
 
 use super::api::{Api, ChildToken, Closing, Door, Patience, Shared};
+use super::awake::{Awake, Connected};
 use super::connection::Connection;
 use super::entry::entry;
 use super::holder::holder;
@@ -318,18 +318,23 @@ fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
         .shutdown_timeout(SHUTDOWN_SECONDS);
     let builder = match listener {
         Listener::Unix(listener) => builder.listen_uds("unix", listener, move || {
-            let patience = api.patience;
-            let connected =
-                move |stream: UnixStream| ready(Ok((Connection::new(stream, &patience), None)));
-            fn_service(connected).and_then(http(&api))
+            // One for this worker: its requests share it without counting across threads.
+            let (api, awake) = (Rc::new(api.clone()), Awake::new());
+            fn_service(move |stream: UnixStream| {
+                let connection = Connection::new(stream, &api.patience);
+                let api = Rc::clone(&api);
+                Rc::clone(&awake).serve((connection, None), || http(api))
+            })
         })?,
         Listener::Tcp(listener) => builder.listen("tcp", listener, move || {
-            let patience = api.patience;
-            let connected = move |stream: TcpStream| {
+            // One for this worker: its requests share it without counting across threads.
+            let (api, awake) = (Rc::new(api.clone()), Awake::new());
+            fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
-                ready(Ok((Connection::new(stream, &patience), peer)))
-            };
-            fn_service(connected).and_then(http(&api))
+                let connection = Connection::new(stream, &api.patience);
+                let api = Rc::clone(&api);
+                Rc::clone(&awake).serve((connection, peer), || http(api))
+            })
         })?,
     };
     Ok(builder.run())
@@ -338,17 +343,10 @@ fn run(api: Api, listener: Listener, workers: usize) -> io::Result<Server> {
 /// HTTP/1.1 on our own kind of connection: what actix-web's `HttpServer` would build, but that
 /// takes the bare streams only.
 fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    api: &Api,
-) -> impl ServiceFactory<
-    (Connection<S>, Option<SocketAddr>),
-    Config = (),
-    Response = (),
-    Error = DispatchError,
-    InitError = (),
-> + use<S> {
+    api: Rc<Api>,
+) -> impl ServiceFactory<Connected<S>, Config = (), Response = (), Error = DispatchError, InitError = ()>
++ use<S> {
     let closing = api.closing.clone();
-    // One for this worker: its requests share it without counting across threads.
-    let api = Rc::new(api.clone());
     let entry = fn_service(move |incoming| entry(&api, incoming));
     let app = App::new().default_service(entry);
     HttpService::build()

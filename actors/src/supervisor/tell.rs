@@ -2,6 +2,7 @@
 
 use super::*;
 
+use supervisor_core::beats::Beat;
 use supervisor_core::event::{Change, Generation};
 use supervisor_core::run::Run;
 
@@ -243,11 +244,21 @@ impl Supervisor {
         });
     }
 
-    /// One of our own actors turns.
+    /// One of our own actors turns. Where that is no news nothing is written for it: a program
+    /// at rest lets the disk rest.
     pub(super) fn pulse_of(&mut self, subject: Subject, at: Moment) {
-        if let Some(&id) = self.internal.get(&subject) {
+        let Some(&id) = self.internal.get(&subject) else {
+            return;
+        };
+        let generation = self.entries[id as usize].service.generation();
+        let beat = Beat {
+            count: 1,
+            first: at.time,
+            last: at,
+        };
+        if !self.beats.pulse(id, generation, beat) {
             let event = Event::Pulse {
-                generation: self.entries[id as usize].service.generation(),
+                generation,
                 count: 1,
                 note: None,
             };
