@@ -117,7 +117,10 @@ fn keep_to_ourselves() {
 }
 
 fn begin(args: &RunArgs, settings: Settings) -> Result<ExitCode, StartError> {
-    let data_dir = lock_data_dir(&settings.supervisor.data_dir)?;
+    let data_dir = lock_data_dir(
+        &settings.supervisor.given_data_dir,
+        &settings.supervisor.data_dir,
+    )?;
     let (log, guard) = start_log(args, &settings)?;
     let code = actix_rt::System::new().block_on(serve(settings, &data_dir, &log));
     drop(guard);
@@ -185,11 +188,10 @@ async fn serve(
                 limit,
             )),
             marks: Rc::new(FileMarks::new(data_dir.path(), log.clone())),
-            store: Box::new(SqliteStore::new(
-                data_dir.path(),
-                KEEP_EVENTS,
-                clock.clone(),
-            )),
+            store: Box::new(
+                SqliteStore::new(data_dir.path(), KEEP_EVENTS, clock.clone())
+                    .noticing(data_dir.caveat()),
+            ),
             deacon: Box::new(RealDeaconFile::new(data_dir.path())),
             alerts: Box::new(AlertsDatabase::new(
                 data_dir.path(),

@@ -9,11 +9,18 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 
 use crate::adapters::child_token::ChildKey;
+use crate::adapters::stand_in;
+
+/// The file whose lock says that a supervisor runs, and in which stands who.
+pub(super) const LOCK: &str = "supervisor.lock";
 
 /// A data directory that is ours until this is dropped (or we die: the kernel unlocks it).
 #[derive(Debug)]
 pub(crate) struct DataDirLock {
+    /// Where we write: the directory, or its stand-in.
     path: PathBuf,
+    /// The directory that was named.
+    given: PathBuf,
     key: ChildKey,
     /// Holds the lock; closed on exec, so that no child keeps it.
     _lock: File,
@@ -49,11 +56,12 @@ pub(crate) enum DataDirError {
     BadKey(PathBuf),
 }
 
-/// Makes the directory (mode 0700) with its key, and takes it for this supervisor alone.
+/// Makes the directory (mode 0700) with its key, and takes it for this supervisor alone. Where
+/// `path` is not the `given` one it is its stand-in.
 ///
 /// # Errors
 /// Where another supervisor has it, or it cannot be written.
-pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
+pub(crate) fn lock_data_dir(given: &Path, path: &Path) -> Result<DataDirLock, DataDirError> {
     let failed = |action: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| DataDirError::Io {
@@ -62,11 +70,14 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
             source,
         }
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(failed("create", path))?;
+    let stands_in = path != given;
+    let made = if stands_in {
+        // In a place where others may have been first.
+        stand_in::make(given).map(drop)
+    } else {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    };
+    made.map_err(failed("create", path))?;
     let path = path.canonicalize().map_err(failed("find", path))?;
     let mode = fs::metadata(&path)
         .map_err(failed("read", &path))?
@@ -77,7 +88,7 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
             .map_err(failed("make private", &path))?;
     }
 
-    let lock_path = path.join("supervisor.lock");
+    let lock_path = path.join(LOCK);
     let mut lock = OpenOptions::new()
         .read(true)
         .write(true)
@@ -111,9 +122,19 @@ pub(crate) fn lock_data_dir(path: &Path) -> Result<DataDirLock, DataDirError> {
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
 
+    let given = if stands_in {
+        stand_in::fill(&path, given);
+        given.canonicalize().unwrap_or_else(|_| given.to_owned())
+    } else {
+        for out_of_date in stand_in::existing(&path) {
+            stand_in::clear(&out_of_date);
+        }
+        path.clone()
+    };
     let key = read_or_make_key(&path)?;
     Ok(DataDirLock {
         path,
+        given,
         key,
         _lock: lock,
     })
@@ -196,9 +217,26 @@ fn read_or_make_key(dir: &Path) -> Result<ChildKey, DataDirError> {
 }
 
 impl DataDirLock {
-    /// The directory, absolute.
+    /// Where we write, absolute: the directory, or its stand-in.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory that was named, absolute.
+    pub(crate) fn given(&self) -> &Path {
+        &self.given
+    }
+
+    /// That what we write lasts no longer than until the machine is restarted, and why.
+    pub(crate) fn caveat(&self) -> Option<String> {
+        (self.path != self.given).then(|| {
+            format!(
+                "{} is on a read-only file system: state, history and logs are kept in {}, in \
+                 memory, until it can be written and the supervisor is restarted",
+                self.given.display(),
+                self.path.display()
+            )
+        })
     }
 
     /// The key of child tokens.
@@ -216,7 +254,7 @@ mod tests {
     /// has a copy of every descriptor until it executes, and so holds the lock a little longer.
     fn lock_again(path: &Path) -> DataDirLock {
         loop {
-            match lock_data_dir(path) {
+            match lock_data_dir(path, path) {
                 Ok(lock) => return lock,
                 Err(DataDirError::Held { .. }) => std::thread::yield_now(),
                 Err(error) => panic!("{error}"),
@@ -228,8 +266,8 @@ mod tests {
     fn f35_a_second_supervisor_is_refused_and_told_who_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
-        let first = lock_data_dir(&path).unwrap();
-        let error = lock_data_dir(&path).unwrap_err().to_string();
+        let first = lock_data_dir(&path, &path).unwrap();
+        let error = lock_data_dir(&path, &path).unwrap_err().to_string();
         assert!(
             error.contains(&format!("pid {}", std::process::id())),
             "{error}"
@@ -263,13 +301,13 @@ mod tests {
         let path = dir.path().join("data");
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        drop(lock_data_dir(&path).unwrap());
+        drop(lock_data_dir(&path, &path).unwrap());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o700);
         assert_eq!(mode(&path.join("key")), 0o600);
         fs::write(path.join("key"), "short").unwrap();
         let error = loop {
-            match lock_data_dir(&path).unwrap_err() {
+            match lock_data_dir(&path, &path).unwrap_err() {
                 DataDirError::Held { .. } => std::thread::yield_now(),
                 other => break other.to_string(),
             }

@@ -17,6 +17,7 @@ pub(crate) mod output;
 pub(crate) mod processes;
 pub(crate) mod sinks;
 pub(crate) mod small_file;
+pub(crate) mod stand_in;
 pub(crate) mod store;
 #[cfg_attr(
     not(test),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Common;
+use crate::adapters::stand_in::seat;
 use supervisor_core::ServiceName;
 
 /// The name of the socket within the data directory.
@@ -69,7 +70,7 @@ pub(super) fn socket(common: &Common, environment: &Environment) -> Endpoint {
             config: None,
         },
         None => Endpoint::Unix {
-            path: data_dir(&common.config).join(SOCKET),
+            path: seat(data_dir(&common.config)).join(SOCKET),
             config: Some(common.config.clone()),
         },
     }

@@ -142,7 +142,7 @@ pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, ConfigErrors> {
         return Err(ConfigErrors::new(name, say_syntax(&sink, &text, &syntax)));
     }
     let mut root = Table::root(&sink, root.get_ref());
-    let data_dir = supervisor::data_dir(&mut root.table("supervisor"));
+    let data_dir = supervisor::given_data_dir(&mut root.table("supervisor"));
     let mistakes = sink.mistakes();
     if mistakes.is_empty() {
         Ok(data_dir)

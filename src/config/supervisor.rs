@@ -8,6 +8,7 @@ use super::duration;
 use super::reader::{Given, Table, Taken};
 use super::secret;
 use super::value::Value;
+use crate::adapters::stand_in::seat;
 use crate::token::Token;
 
 /// Where the API listens unless the file says otherwise.
@@ -23,6 +24,8 @@ pub(crate) struct SupervisorSettings {
     pub(crate) listen: Option<SocketAddr>,
     /// Where state, sockets and logs live; absolute.
     pub(crate) data_dir: PathBuf,
+    /// The directory for that which the file names: the same, unless it cannot be written.
+    pub(crate) given_data_dir: PathBuf,
     /// The owner's token; none: one is generated into `data_dir/token`.
     pub(crate) token: Option<Token>,
     /// The environment variable that it came from, which nobody else gets.
@@ -85,11 +88,13 @@ pub(super) fn read(
         );
     }
     let listen = listen.or(Some(LISTEN));
+    let given_data_dir = given_data_dir(table);
     let allow_registration = table.take("allow_registration", Value::flag);
     SupervisorSettings {
         name: name.value().unwrap_or_else(host_name),
         listen,
-        data_dir: data_dir(table),
+        data_dir: seat(given_data_dir.clone()),
+        given_data_dir,
         token: token.value(),
         allowed_hosts: table
             .take("allowed_hosts", |v| v.list("[\"status.example\"]", host))
@@ -110,7 +115,7 @@ pub(super) fn read(
 }
 
 /// Reads `data_dir` alone.
-pub(super) fn data_dir(table: &mut Table<'_>) -> PathBuf {
+pub(super) fn given_data_dir(table: &mut Table<'_>) -> PathBuf {
     let sink = table.sink();
     let path = |v: &Value<'_>| {
         v.need_some_text("\".supervisor\"")

@@ -29,6 +29,7 @@ pub struct World {
     prefix: Vec<String>,
     env: Vec<(String, String)>,
     supervisor: Option<Child>,
+    socket: Option<PathBuf>,
     /// Cleans up if this very process is killed: see [`reaper`].
     reaper: Child,
 }
@@ -180,6 +181,7 @@ impl World {
             prefix: Vec::new(),
             env: Vec::new(),
             supervisor: None,
+            socket: None,
             reaper: reaper(dir.path()),
             dir,
         };
@@ -340,12 +342,20 @@ impl World {
     /// The Unix socket, as the supervisor itself sees it (it may live in a mount namespace of
     /// its own).
     pub fn socket(&self) -> Address {
+        if let Some(socket) = &self.socket {
+            return Address::Unix(socket.clone());
+        }
         let socket = self.data().join("supervisor.sock");
         if self.prefix.is_empty() || self.supervisor.is_none() {
             return Address::Unix(socket);
         }
         let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
         Address::Unix(root.join(socket.strip_prefix("/").expect("an absolute path")))
+    }
+
+    /// From now on the socket is there, and not in the data directory.
+    pub fn move_socket(&mut self, socket: Option<PathBuf>) {
+        self.socket = socket;
     }
 
     /// The TCP address.

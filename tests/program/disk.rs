@@ -44,17 +44,16 @@ fn small_disk(
     services: impl FnOnce(crate::common::world::Plan) -> crate::common::world::Plan,
 ) -> World {
     let plan = World::plan();
-    let data = plan.dir().join("data");
-    fs::create_dir(&data).expect("data");
-    let mount = format!(
-        "mount -t tmpfs -o size=3m,mode=0700 tmpfs '{}' && exec \"$@\"",
-        data.display()
-    );
+    for name in ["data", "run-of-all"] {
+        fs::create_dir(plan.dir().join(name)).expect("a directory");
+    }
+    let mount = "mount --bind run-of-all /run && \
+        mount -t tmpfs -o size=3m,nr_inodes=300,mode=0700 tmpfs data && exec \"$@\"";
     let mut words = vec!["unshare", "-m"];
     if !nix::unistd::geteuid().is_root() {
         words = vec!["unshare", "-Urm"];
     }
-    words.extend(["sh", "-c", mount.as_str(), "mounted"]);
+    words.extend(["sh", "-c", mount, "mounted"]);
     services(plan.prefix(&words)).start()
 }
 
@@ -66,7 +65,7 @@ fn f37_on_a_full_disk_supervision_goes_on_and_the_history_marks_the_gap() {
             .service(
                 "crasher",
                 &format!(
-                    "{}backoff = {{ min = \"50ms\", max = \"50ms\" }}",
+                    "{}backoff = {{ min = \"50ms\", max = \"50ms\", reset_after = \"300ms\" }}",
                     command(&["sleep", "1000"])
                 ),
             )
@@ -89,6 +88,11 @@ fn f37_on_a_full_disk_supervision_goes_on_and_the_history_marks_the_gap() {
         .status()
         .expect("dd");
     assert!(!status.success(), "the disk is full");
+    // Not even a directory can be made.
+    let many = data.join("many");
+    fs::create_dir(&many).expect("a directory");
+    let more = (0..1_000).find(|number| fs::write(many.join(number.to_string()), "").is_err());
+    assert!(more.is_some(), "the disk takes no more files");
 
     // Informative pulses are refused as records, but count as life.
     let pulses = world.service("outside").total_pulses;
@@ -118,8 +122,16 @@ fn f37_on_a_full_disk_supervision_goes_on_and_the_history_marks_the_gap() {
         });
     }
     world.wait_healthy("worker");
+    let mut places = fs::read_dir(world.file("run-of-all"))
+        .expect("run")
+        .flatten();
+    assert!(
+        places.any(|place| place.path().join("shim/worker").is_dir()),
+        "it was started in the stand-in"
+    );
 
     fs::remove_file(&fill).expect("room again");
+    fs::remove_dir_all(&many).expect("room for files again");
     wait_until("records are taken again", || {
         (world
             .post("/api/pulse/outside", "{\"message\":\"after\"}")
@@ -131,6 +143,122 @@ fn f37_on_a_full_disk_supervision_goes_on_and_the_history_marks_the_gap() {
         event.kind == "supervisor" && event.to.as_deref() == Some("gap")
     });
     assert!(gap.reason.contains("refused"), "{gap:?}");
+}
+
+/// A world with a mount namespace of its own in each of its lives, in which its `data` is
+/// read-only while there is a file `read-only`, and `/run` is its `run-of-all`.
+fn read_only_disk() -> World {
+    let plan = World::plan()
+        .service(
+            "worker",
+            &format!("{}interval = \"400ms\"", bash("pulse_every 0.1")),
+        )
+        .service(
+            "crasher",
+            &format!(
+                "{}backoff = {{ min = \"50ms\", max = \"50ms\", reset_after = \"300ms\" }}",
+                command(&["sleep", "1000"])
+            ),
+        );
+    for name in ["data", "run-of-all"] {
+        fs::create_dir(plan.dir().join(name)).expect("a directory");
+    }
+    fs::write(plan.dir().join("mount-read-only"), MOUNT_READ_ONLY).expect("a script");
+    let mount = "mount --bind run-of-all /run && \
+        if test -e read-only; then sh mount-read-only; fi && exec \"$@\"";
+    let mut words = vec!["unshare", "-m"];
+    if !nix::unistd::geteuid().is_root() {
+        words = vec!["unshare", "-Urm"];
+    }
+    words.extend(["sh", "-c", mount, "mounted"]);
+    plan.prefix(&words).start()
+}
+
+const MOUNT_READ_ONLY: &str = "mount --bind data data && mount -o remount,bind,ro data";
+
+/// Runs words inside the supervisor's mount namespace, in the world's directory.
+fn inside(world: &World, words: &[&str]) -> std::process::Output {
+    let pid = world.pid().to_string();
+    let mut command = std::process::Command::new("nsenter");
+    command.args(["-t", &pid, "-m"]);
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["-U", "--preserve-credentials"]);
+    }
+    let directory = format!("--wd={}", world.dir().display());
+    let output = command.arg(directory).args(words).output();
+    output.expect("nsenter")
+}
+
+#[test]
+fn f39_a_data_dir_that_becomes_read_only_is_said_and_supervision_goes_on_over_our_death() {
+    let mut world = read_only_disk();
+    let worker = world.wait_healthy("worker");
+    let crasher = world.wait_healthy("crasher");
+    let token = world.token();
+
+    // While we run: who dies is started again, and the command line still finds us.
+    let made = inside(&world, &["sh", "mount-read-only"]);
+    assert!(made.status.success(), "{made:?}");
+    signal(crasher.pid.expect("a process"), Signal::SIGKILL);
+    let again = world.wait_for("crasher", "lives again", |service| {
+        service.generation > crasher.generation && service.pid.is_some_and(alive)
+    });
+    let program = env!("CARGO_BIN_EXE_supervisor");
+    let asked = inside(&world, &[program, "status", "--json"]);
+    assert!(asked.status.success(), "{asked:?}");
+
+    // The next supervisor cannot write there from the beginning. It finds them all, wherever
+    // they were started, says what is wrong, and supervises.
+    world.kill();
+    fs::write(world.file("read-only"), "").expect("a file");
+    world.spawn();
+    let stand_in = wait_until("it has a place", || {
+        let run = fs::read_dir(world.file("run-of-all")).expect("run");
+        let mut names = run.flatten().map(|entry| entry.path());
+        names.find(|path| path.join("supervisor.sock").exists())
+    });
+    world.move_socket(Some(stand_in.join("supervisor.sock")));
+    world.wait_ready();
+    for (name, life) in [("worker", &worker), ("crasher", &again)] {
+        let kept = world.wait_healthy(name);
+        assert_eq!((kept.pid, kept.generation), (life.pid, life.generation));
+    }
+    world.wait_event("it is said", |event| {
+        event.kind == "supervisor" && event.reason.contains("read-only file system")
+    });
+    assert!(
+        world
+            .events_of("worker")
+            .iter()
+            .any(|event| event.kind == "started"),
+        "the history that could be read is there"
+    );
+    let kept = fs::read_to_string(stand_in.join("token")).expect("a token");
+    assert_eq!(kept.trim(), token, "who has the token can still use it");
+    let asked = inside(&world, &[program, "status", "--json"]);
+    assert!(asked.status.success(), "{asked:?}");
+    signal(worker.pid.expect("a process"), Signal::SIGSTOP);
+    signal(again.pid.expect("a process"), Signal::SIGKILL);
+    let [worker, crasher] = [("worker", &worker), ("crasher", &again)].map(|(name, life)| {
+        world.wait_for(name, "lives again", |service| {
+            service.generation > life.generation && service.status == "healthy"
+        })
+    });
+    // Nobody else takes the directory meanwhile.
+    let second = inside(&world, &[program, "--config", "supervisor.toml"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("in use by another supervisor"), "{second:?}");
+
+    // It can be written again: the one after that goes back, with everybody.
+    world.kill();
+    fs::remove_file(world.file("read-only")).expect("removed");
+    world.move_socket(None);
+    world.start();
+    for (name, life) in [("worker", &worker), ("crasher", &crasher)] {
+        let kept = world.wait_healthy(name);
+        assert_eq!((kept.pid, kept.generation), (life.pid, life.generation));
+    }
+    assert!(!stand_in.join("state.db").exists(), "it is out of date");
 }
 
 #[test]

@@ -55,19 +55,26 @@ use self::environment::{Common, TOKEN_VARIABLE};
 use self::link::{Life, Shared};
 use self::lost::Orphans;
 use self::records::GenerationDir;
-use self::spare::{Nursery, Sent};
+use self::spare::{NoShim, Nursery, Sent};
 use self::vigil::Vigil;
 use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
 use crate::adapters::descriptors::GivenLimit;
+use crate::adapters::stand_in;
 
 pub(crate) use self::proc_fs::{age_of_process, boot_id};
+
+/// In a data directory, or its stand-in: the directories of lives.
+const SHIMS: &str = "shim";
 
 /// Starts, adopts and stops processes by their shims.
 pub(crate) struct ShimProcesses {
     /// `data_dir/shim`.
     shims: PathBuf,
+    /// The data directory that was named: its stand-in, or it where we are in that, may hold
+    /// processes, too.
+    given: PathBuf,
     /// `data_dir/log`.
     logs: PathBuf,
     /// What children find in their environment.
@@ -109,11 +116,13 @@ impl ShimProcesses {
         usual: Usual,
         descriptors: GivenLimit,
     ) -> Result<Self, ProcessesError> {
-        Self::at(data_dir.path(), data_dir.key().clone(), usual, descriptors)
+        let key = data_dir.key().clone();
+        Self::at(data_dir.path(), data_dir.given(), key, usual, descriptors)
     }
 
     fn at(
         data_dir: &Path,
+        given: &Path,
         key: ChildKey,
         usual: Usual,
         descriptors: GivenLimit,
@@ -126,32 +135,64 @@ impl ShimProcesses {
                 Err(source) => Err(ProcessesError::Directory { path, source }),
             }
         };
-        let shims = directory("shim")?;
+        let shims = directory(SHIMS)?;
         Ok(Self {
             nursery: Nursery::new(data_dir, &shims, descriptors).map_err(ProcessesError::Image)?,
             shims,
+            given: given.to_owned(),
             logs: directory("log")?,
             usual,
             key,
             boot_id: boot_id().map_err(ProcessesError::BootId)?,
-            cgroups: cgroup::root(data_dir),
+            cgroups: cgroup::root(given),
         })
     }
 
     /// Starts the shim and tells it what to start.
-    fn begin(
-        &self,
-        launch: &Launch,
-        dir: &GenerationDir,
-    ) -> Result<(Sent, Option<PathBuf>), StartFailure> {
+    fn begin(&self, launch: &Launch) -> Result<Begun, StartFailure> {
         let common = self.common();
         let frame = environment::start_frame(launch, &common)?;
-        let sent = self
-            .nursery
-            .start(&frame, launch.socket.as_deref(), dir)
-            .map_err(|why| failure::no_shim(&why, &dir.path))?;
+        let socket = launch.socket.as_deref();
+        let dir_in = |shims: &Path| GenerationDir::new(shims, &launch.name, launch.generation);
+        let mut dir = dir_in(&self.shims);
+        let mut started = self.nursery.start(&frame, socket, &dir);
+        if let Err(NoShim::NoDirectory(why)) = &started
+            && stand_in::would_help(why)
+            && let Ok(place) = stand_in::make(&self.given)
+        {
+            let shims = place.join(SHIMS);
+            dir = dir_in(&shims);
+            started = self.nursery.start_in(&shims, &frame, socket, &dir);
+        }
+        let sent = started.map_err(|why| failure::no_shim(&why, &dir.path))?;
         let cgroup = environment::cgroup(&launch.name, launch.generation, &common);
-        Ok((sent, cgroup.map(PathBuf::from)))
+        Ok(Begun {
+            sent,
+            dir,
+            cgroup: cgroup.map(PathBuf::from),
+        })
+    }
+
+    /// Wherever there may be directories of lives: a disk may have been full or read-only.
+    fn places(&self) -> Vec<PathBuf> {
+        let mut places = vec![self.shims.clone()];
+        let others = stand_in::existing(&self.given);
+        for other in others.iter().chain([&self.given]) {
+            let shims = other.join(SHIMS);
+            if !places.contains(&shims) {
+                places.push(shims);
+            }
+        }
+        places
+    }
+
+    /// All that there is of a service's lives, the newest first.
+    fn lives_of(&self, name: &ServiceName) -> Vec<GenerationDir> {
+        let places = self.places();
+        let each = places.iter().map(|shims| GenerationDir::all(shims, name));
+        let mut lives: Vec<_> = each.flatten().collect();
+        lives.sort_by_key(|dir| std::cmp::Reverse(dir.generation));
+        lives
     }
 
     fn common(&self) -> Common<'_> {
@@ -279,6 +320,14 @@ impl ShimProcesses {
     }
 }
 
+/// A start that is under way.
+struct Begun {
+    sent: Sent,
+    dir: GenerationDir,
+    /// Its cgroup, where it gets one.
+    cgroup: Option<PathBuf>,
+}
+
 /// Ends what has no shim any more. That it is lost is the answer itself: the sink hears only
 /// what follows.
 fn end_orphans(mut life: Life) -> Adoption {
@@ -304,10 +353,9 @@ fn unknown_exit() -> supervisor_core::Exit {
 
 impl Processes for ShimProcesses {
     fn launch(&self, launch: Launch, sink: ProcessSink) -> Box<dyn Process> {
-        let dir = GenerationDir::new(&self.shims, &launch.name, launch.generation);
         let (process, shared) = Shared::new(false);
-        match self.begin(&launch, &dir) {
-            Ok((sent, cgroup)) => {
+        match self.begin(&launch) {
+            Ok(Begun { sent, dir, cgroup }) => {
                 let mut orphans = self.orphans(&launch.name);
                 orphans.cgroup = cgroup;
                 shared.send(&sent.rest);
@@ -343,12 +391,16 @@ impl Processes for ShimProcesses {
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         async move {
-            for dir in GenerationDir::all(&self.shims, name) {
+            let mut lives = self.lives_of(name).into_iter();
+            while let Some(dir) = lives.next() {
                 let found = self
                     .take_over(name, dir.clone(), process, hearing, Rc::clone(&sink))
                     .await;
                 if found.is_some() {
-                    dir.remove_older();
+                    // One whose shim still writes its record is left for the next time.
+                    lives
+                        .filter(|older| !older.is_locked())
+                        .for_each(|older| older.remove());
                     return found;
                 }
                 if !dir.is_locked() {
@@ -361,12 +413,14 @@ impl Processes for ShimProcesses {
     }
 
     fn forget(&self, name: &ServiceName) {
-        for dir in GenerationDir::all(&self.shims, name) {
+        for dir in self.lives_of(name) {
             if !dir.is_locked() {
                 dir.remove();
             }
         }
-        // Empty now, unless a shim that we could not reach still holds a lock in it.
-        let _ = std::fs::remove_dir(self.shims.join(name.as_str()));
+        for shims in self.places() {
+            // Empty now, unless a shim that we could not reach still holds a lock in it.
+            let _ = std::fs::remove_dir(shims.join(name.as_str()));
+        }
     }
 }

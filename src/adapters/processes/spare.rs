@@ -109,8 +109,18 @@ impl Nursery {
                 started => return started,
             }
         }
-        let shim = self.0.spawn().map_err(NoShim::NotStarted)?;
-        shim.start(frame, socket, dir)
+        self.start_in(&self.0.shims, frame, socket, dir)
+    }
+
+    /// The same without a spare one, where `dir` lies elsewhere.
+    pub(super) fn start_in(
+        &self,
+        shims: &Path,
+        frame: &[u8],
+        socket: Option<&OwnedFd>,
+        dir: &GenerationDir,
+    ) -> Result<Sent, NoShim> {
+        self.0.spawn(shims)?.start(frame, socket, dir)
     }
 
     /// Sees to it that there is a spare one soon.
@@ -141,7 +151,7 @@ async fn renew(inner: Weak<Inner>) {
         if seen.replace(inner.starts.get()) == Some(inner.starts.get()) {
             inner.renewing.set(false);
             if inner.spare.borrow().is_none() {
-                *inner.spare.borrow_mut() = inner.spawn().ok();
+                *inner.spare.borrow_mut() = inner.spawn(&inner.shims).ok();
             }
             return;
         }
@@ -151,11 +161,12 @@ async fn renew(inner: Weak<Inner>) {
 }
 
 impl Inner {
-    fn spawn(&self) -> io::Result<Shim> {
+    fn spawn(&self, shims: &Path) -> Result<Shim, NoShim> {
         self.shims_made.set(self.shims_made.get() + 1);
-        let cradle = Cradle::make(&self.shims, self.shims_made.get())?;
+        let cradle = Cradle::make(shims, self.shims_made.get()).map_err(NoShim::NoDirectory)?;
         let mut image = self.image.borrow_mut();
         Shim::spawn(&mut image, &self.data_dir, self.descriptors, Some(cradle))
+            .map_err(NoShim::NotStarted)
     }
 }
 

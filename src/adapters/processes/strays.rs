@@ -18,8 +18,10 @@ use super::ShimProcesses;
 impl ShimProcesses {
     /// Ends whatever runs of services other than these, and gives their names.
     pub(crate) async fn end_strays(&self, known: &HashSet<ServiceName>) -> Vec<ServiceName> {
-        let strays: Vec<_> = names(&self.shims)
-            .into_iter()
+        let strays: HashSet<_> = self
+            .places()
+            .iter()
+            .flat_map(|shims| names(shims))
             .filter(|name| !known.contains(name))
             .collect();
         let mut ended = Vec::new();

@@ -69,7 +69,14 @@ impl World {
         let url = "http://127.0.0.1:5001".to_owned();
         let descriptors = GivenLimit::raise();
         let usual = Usual::new(url);
-        ShimProcesses::at(self.path(), self.key.clone(), usual, descriptors).unwrap()
+        ShimProcesses::at(
+            self.path(),
+            self.path(),
+            self.key.clone(),
+            usual,
+            descriptors,
+        )
+        .unwrap()
     }
 
     fn file(&self, name: &str) -> PathBuf {

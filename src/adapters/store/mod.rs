@@ -88,6 +88,12 @@ impl SqliteStore {
         }
     }
 
+    /// Has something to say from the beginning.
+    pub(crate) fn noticing(mut self, notice: Option<String>) -> Self {
+        self.notices.extend(notice);
+        self
+    }
+
     /// Runs `work` on the open database. A damaged one is set aside, and the work done on the
     /// new one: `work` must be whole or nothing.
     fn with<T>(
