@@ -484,7 +484,6 @@ fn words(said: Said) -> Vec<Heard> {
     let mut heard = Vec::new();
     let error = said.error();
     heard.extend(said.interval.map(Heard::Interval));
-    heard.extend(said.extend.map(Heard::Extend));
     heard.extend(said.status.map(|message| Heard::Status { message }));
     heard.extend(error.map(|message| Heard::Error {
         message,
@@ -506,6 +505,8 @@ fn words(said: Said) -> Vec<Heard> {
         }),
         None => {}
     }
+    // After the pulse beside it, which would end it.
+    heard.extend(said.extend.map(Heard::Extend));
     heard
 }
 

@@ -230,6 +230,10 @@ fn words_are_said_in_the_order_in_which_they_matter() {
     assert_eq!(heard[1], Heard::Stopping);
     assert!(matches!(&heard[2], Heard::Stuck { .. }), "{heard:?}");
     assert_eq!(words(parse(b"FDSTORE=1", false).unwrap()), []);
+    // In either order: it is busy from this pulse on.
+    let busy = words(parse(b"EXTEND_TIMEOUT_USEC=5\nWATCHDOG=1", false).unwrap());
+    let extend = Heard::Extend(Duration::from_micros(5));
+    assert_eq!(busy, [Heard::Pulse { count: 1 }, extend]);
     let all = b"READY=1\nRELOADING=1\nSTOPPING=1\nSTATUS=x\nERRNO=1\nBUSERROR=y\nMAINPID=1\n\
         WATCHDOG=1\nWATCHDOG_USEC=5\nEXTEND_TIMEOUT_USEC=5\nBARRIER=1";
     let most = words(parse(all, false).unwrap()).len();

@@ -376,7 +376,7 @@ impl Service {
             } => self.promised(generation, interval),
             Event::Extend { generation, by } => self.extend(generation, by, now, out),
             Event::MainPid { generation, pid } => self.main_pid(generation, pid),
-            Event::Stuck { generation, why } => self.hangs(generation, &why, out),
+            Event::Stuck { generation, why } => self.hangs(generation, &why, now, out),
             Event::NudgeDone { failed } => self.nudge_done(failed, now, out),
             Event::RestartCommandDone { failed } => self.command_done(failed, now, out),
             Event::RestartGranted => self.granted(now, out),

@@ -164,11 +164,21 @@ impl Service {
         }
     }
 
-    /// [`Event::Stuck`](crate::Event::Stuck): poked at once.
-    pub(super) fn hangs(&mut self, generation: Generation, why: &str, out: &mut Vec<Action>) {
+    /// [`Event::Stuck`](crate::Event::Stuck): poked at once, though it was busy or idle.
+    pub(super) fn hangs(
+        &mut self,
+        generation: Generation,
+        why: &str,
+        now: &Now,
+        out: &mut Vec<Action>,
+    ) {
         if !self.is_present(generation) || !self.is_judged() {
             return;
         }
+        if std::mem::take(&mut self.memory.idle) {
+            self.move_from(now.at.time);
+        }
+        self.end_busy(now);
         self.memory.stuck = true;
         self.tell(out, EventKind::Error, None, None, why.to_owned());
         self.raise(Level::Critical, why.to_owned());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, alive, policy};
-use crate::event::{Action, Event, Generation, Note};
+use crate::event::{Action, Event, Generation, Note, PulseState};
 use crate::level::Level;
 use crate::policy::{Policy, Ready};
 
@@ -124,6 +124,21 @@ fn one_that_finds_itself_hung_is_poked_at_once_even_if_it_pulses_by_living() {
         assert_eq!(done, [Action::AskRestart]);
         assert_eq!(bench.level(), Level::Critical);
         assert!(bench.view().reason.contains("watchdog"));
+    }
+}
+
+#[test]
+fn one_that_finds_itself_hung_is_poked_at_once_though_it_was_busy_or_idle() {
+    for was in ["busy", "idle"] {
+        let mut bench = Bench::up(policy());
+        match was {
+            "busy" => extend(&mut bench, secs(600)),
+            _ => drop(bench.says(PulseState::Idle)),
+        }
+        let generation = bench.generation();
+        let why = "it triggered its watchdog".to_owned();
+        let done = bench.on(Event::Stuck { generation, why });
+        assert_eq!(done, [Action::AskRestart], "{was}");
     }
 }
 
