@@ -37,6 +37,11 @@ fn a_service_that_we_run_pulses_by_it() {
 }
 
 #[test]
+fn its_farewells_neither_overtake_nor_get_lost() {
+    pytest("test_farewell.py");
+}
+
+#[test]
 fn a_service_that_others_run_pulses_by_it() {
     pytest("test_outside.py");
 }

@@ -93,42 +93,6 @@ time.sleep(1000)
     assert "disk full" in found["reason"]
 
 
-def test_one_that_has_stopped_is_not_late(world: World) -> None:
-    script = world.script("""
-import time
-from supervisor_client import Heartbeat
-with Heartbeat(interval=1):
-    # Its pulse goes by the socket, its farewell by HTTP: within milliseconds of each other they
-    # may be heard the other way round.
-    time.sleep(0.5)
-time.sleep(1000)
-""")
-    world.start(worker(script, 'interval = "1s"\ndegraded_after = 2\ncritical_after = 3'))
-    found = world.wait_for("worker", "has stopped", lambda it: it["message"] == "stopped")
-    generation = found["generation"]
-    wait_until("it would be late by far", lambda: world.service("worker")["age"] > 4)
-    found = world.service("worker")
-    assert (found["status"], found["generation"]) == ("healthy", generation)
-
-
-def test_a_stop_is_not_overtaken_by_the_start_after_it(world: World) -> None:
-    script = world.script("""
-import os, time
-from supervisor_client import Heartbeat
-heartbeat = Heartbeat(interval=0.5)
-for _ in range(50):
-    heartbeat.start()
-    heartbeat.stop()
-heartbeat.start()
-open("started", "w").close()
-time.sleep(1000)
-""")
-    world.start(worker(script, 'interval = "1s"\ndegraded_after = 2\ncritical_after = 3'))
-    wait_until("it has started", (world.dir / "started").exists)
-    # Were the last farewell taken for the last word, it would never be late.
-    world.wait_for("worker", "is restarted", lambda it: it["generation"] > 1)
-
-
 def test_it_deletes_its_own_old_history_and_nothing_young(world: World) -> None:
     script = world.script("""
 import os, time

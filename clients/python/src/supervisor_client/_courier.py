@@ -20,6 +20,8 @@ log.addHandler(logging.NullHandler())
 
 #: How long (seconds) a registration that was refused is not tried again.
 _REFUSED_FOR = 60.0
+#: How long (seconds) we wait for the notify socket to be read before we go another way.
+_SETTLED = 1.0
 #: Taken as a sign of life though it could not be recorded, and taken but for a figure.
 _TAKEN_ALL_THE_SAME = (422, 507)
 #: It may work a little later.
@@ -46,12 +48,18 @@ class Courier:
         token = config.token if self.ours or config.service is None else None
         self._http = _http(config, token)
         notify = config.notify_socket if self.ours else None
-        self._notify = NotifySocket(notify) if notify else None
+        #: Its notify socket, if it is the supervisor's own.
+        self.notify = NotifySocket(notify) if notify else None
+        #: The last sign of life that was given, if it did not go by that socket at once.
+        self.last: Optional[Message] = None
         self._file = HeartbeatFile(config.heartbeat_file) if config.heartbeat_file else None
         self._reached = True
 
     def deliver(self, message: Message) -> bool:
         """Whether it has been told, or is not worth it any more."""
+        if message.standing and self.last is not message:
+            # Something else holds by now.
+            return True
         fresh = time.monotonic() - message.born <= self.patience
         if message.lives and not fresh and not message.keep:
             return False
@@ -59,7 +67,11 @@ class Courier:
             return True
         if not message.lives or not fresh:
             return False
-        notified = self._notify is not None and self._notify.pulse(message.text)
+        notified = self.notify is not None and self.notify.pulse(
+            message.text,
+            float(message.body.get("busy_for", 0.0)),
+            message.body.get("state") == "stuck",
+        )
         written = not notified and self._file is not None and self._file.pulse(message.text)
         if notified or written:
             # That it lives has been told, once; an error has still to be.
@@ -81,6 +93,8 @@ class Courier:
         try:
             if not self._known:
                 self._register(self._http)
+            if self.notify is not None:
+                self.notify.settle(_SETTLED)
             status = self._http.exchange(message)
             if status == 404 and self._forgotten():
                 self._register(self._http)

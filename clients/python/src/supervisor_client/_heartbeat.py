@@ -74,11 +74,11 @@ class Heartbeat:
         self._interval = _values.interval(interval)
         self._active = False
         self._courier = Courier(self.name, config, self._patience())
-        # A process that another supervisor runs is not this service, and its socket not ours.
-        mine = self._courier.ours or config.service is None
-        self._notify = (
-            NotifySocket(config.notify_socket) if config.notify_socket and mine else None
-        )
+        # That of the supervisor, or of another service manager that runs us (systemd). A process
+        # that another supervisor runs is not this service, and its socket not ours.
+        self._notify = self._courier.notify
+        if config.notify_socket and config.service is None:
+            self._notify = NotifySocket(config.notify_socket)
         self._introduce()
 
     # === What hosts call ===
@@ -157,8 +157,7 @@ class Heartbeat:
         if not self._active:
             return
         self._active = False
-        body = {"state": "idle", "message": "stopped"}
-        SENDER.put(self._courier, _messages.pulse(self.name, body))
+        self._put(_messages.pulse(self.name, {"state": "idle", "message": "stopped"}))
 
     @_quiet
     def cleanup_old_data(self, days: int = 7) -> None:
@@ -276,9 +275,15 @@ class Heartbeat:
         if self._notify is not None and self._courier.ours and not body:
             # Not past what still waits: a pulse that overtakes a farewell would be one too few.
             if SENDER.is_idle(self._courier) and self._notify.pulse():
+                self._courier.last = None
                 return
         self._foreign_pulse()
-        SENDER.put(self._courier, _messages.pulse(self.name, body))
+        self._put(_messages.pulse(self.name, body))
+
+    def _put(self, message: _messages.Message) -> None:
+        """A sign of life: what was said of its state before does not hold any more."""
+        self._courier.last = message
+        SENDER.put(self._courier, message)
 
     def _foreign_pulse(self) -> None:
         """The watchdog of who runs us, if that is no supervisor of ours (systemd)."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import threading
+from array import array
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict
@@ -21,14 +23,23 @@ class NotifySocket:
 
     def __init__(self, address: str) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        #: Something was sent of which nobody has said yet that it is heard.
+        self._unheard = False
 
-    def pulse(self, text: str = "") -> bool:
-        """A sign of life; whether it was taken."""
+    def pulse(self, text: str = "", busy_for: float = 0.0, stuck: bool = False) -> bool:
+        """A sign of life, and of what else it says all that this protocol has words for;
+        whether it was taken."""
+        words = ["WATCHDOG=trigger" if stuck else "WATCHDOG=1"]
+        if busy_for > 0:
+            words.append(f"EXTEND_TIMEOUT_USEC={int(busy_for * 1e6)}")
         status = _values.text(text, _MOST_STATUS).replace("\n", " ")
-        return self.send(f"WATCHDOG=1\nSTATUS={status}" if status else "WATCHDOG=1")
+        if status:
+            words.append(f"STATUS={status}")
+        return self.send("\n".join(words))
 
     def send(self, words: str) -> bool:
         """Any words of that protocol; whether they were taken."""
+        self._unheard = True
         try:
             # A socket for each: one that is kept would be shared with whoever we fork.
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
@@ -37,6 +48,32 @@ class NotifySocket:
         except (AttributeError, OSError, ValueError):
             return False
         return True
+
+    def settle(self, timeout: float) -> None:
+        """Waits until all that was sent is heard, for so long (seconds) at most: what goes
+        another way from here on would overtake it."""
+        if not self._unheard:
+            return
+        self._unheard = False
+        try:
+            mine, theirs = os.pipe()
+            try:
+                try:
+                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [theirs]))]
+                    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                        # Where too much waits to be read there is no room for one more yet.
+                        sender.settimeout(timeout)
+                        sender.sendmsg([b"BARRIER=1"], rights, 0, self._address)
+                finally:
+                    os.close(theirs)
+                heard = select.poll()
+                heard.register(mine, 0)
+                heard.poll(timeout * 1000)
+            finally:
+                os.close(mine)
+        except (AttributeError, OSError, ValueError):
+            # Nobody is there, or this system has no such thing: then nothing waits, either.
+            pass
 
 
 class HeartbeatFile:

@@ -19,6 +19,8 @@ class Message:
     lives: bool = False
     #: Told later where it cannot be told now.
     keep: bool = False
+    #: It holds until the next sign of life, and is worth nothing after that.
+    standing: bool = False
     #: What is said beside the sign of life, for ways that carry nothing but text.
     text: str = ""
     #: When it was said (seconds, monotonic).
@@ -38,7 +40,11 @@ def pulse(name: str, body: Optional[Dict[str, Any]] = None) -> Message:
     """A sign of life."""
     said = body or {}
     text = str(said.get("message", ""))
-    return Message("POST", f"/api/pulse/{name}", said, lives=True, text=text)
+    # What it says of its state goes on holding, so it is told later where it cannot be told now.
+    standing = said.get("state") in ("idle", "exiting", "stuck")
+    return Message(
+        "POST", f"/api/pulse/{name}", said, lives=True, keep=standing, standing=standing, text=text
+    )
 
 
 def error(name: str, message: str, critical: bool) -> Message:
