@@ -11,6 +11,11 @@ pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;
 pub(crate) mod http_client;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the sync's actors, which use it, come next")
+)]
+pub(crate) mod ledger;
 pub(crate) mod logging;
 pub(crate) mod marks;
 pub(crate) mod output;

@@ -13,13 +13,13 @@ use super::StoreError;
 /// A transaction is begun and committed by whoever uses it; what is done outside of one is a
 /// transaction of its own. A transaction that is not committed never happened.
 pub trait Ledger: Send {
-    /// Begins a transaction.
+    /// Begins a transaction. What is done in a lasting one survives the power's loss as well.
     ///
     /// # Errors
     /// Where the record cannot be used now; the same for all that follow.
-    fn begin(&mut self) -> Result<(), StoreError>;
+    fn begin(&mut self, lasting: bool) -> Result<(), StoreError>;
 
-    /// Ends a transaction: what was done in it survives our SIGKILL, and the power's.
+    /// Ends a transaction: what was done in it survives our SIGKILL.
     ///
     /// # Errors
     /// Where it could not be written: then it never happened.
@@ -123,6 +123,10 @@ pub trait Ledger: Send {
     /// # Errors
     /// Where it cannot be written.
     fn set_note(&mut self, name: &str, text: &str) -> Result<(), StoreError>;
+
+    /// A number that changes when the record is begun anew, because it was damaged or lost:
+    /// then nothing is known of what the target has taken.
+    fn epoch(&self) -> u64;
 
     /// What people should know and was not said yet: a record set aside as damaged. Asked for
     /// after every use.
