@@ -10,6 +10,11 @@ pub(crate) mod descriptors;
 pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the sync's actors, which use it, come next")
+)]
+pub(crate) mod files;
 pub(crate) mod http_client;
 #[cfg_attr(
     not(test),

@@ -244,6 +244,12 @@ impl Routes {
                 .is_ok_and(|relative| self.exclude.is_match(relative))
     }
 
+    /// The same by a path relative to the root.
+    #[must_use]
+    pub fn excludes_relative(&self, path: &str) -> bool {
+        !self.exclude.is_empty() && self.exclude.is_match(path)
+    }
+
     /// Whether a name has one of the extensions.
     #[must_use]
     pub fn has_extension(&self, name: &OsStr) -> bool {

@@ -1,0 +1,497 @@
+//! Real files, real directories, the real kernel.
+
+use super::*;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use supervisor_actors::ports::files::{Blind, Eyes, Progress, Sighting};
+use supervisor_core::sync::{Stat, preset};
+
+use crate::adapters::clock::RealClock;
+
+struct Home {
+    dir: tempfile::TempDir,
+    files: RealFiles,
+}
+
+impl Home {
+    /// `docs` goes into `docs`, `docs/notes` into `notes`; `drafts` is left out.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let table = |name| Arc::new(preset::plain(name, false).unwrap());
+        let directories = vec![
+            (PathBuf::from("docs"), table("docs")),
+            (PathBuf::from("docs/notes"), table("notes")),
+        ];
+        let exclude = ["drafts".to_owned()];
+        let routes = Routes::new(dir.path(), directories, &["md".to_owned()], &exclude).unwrap();
+        fs::create_dir(dir.path().join("docs")).unwrap();
+        let files = RealFiles::new(Arc::new(routes), 1_000_000, Arc::new(RealClock));
+        Self { dir, files }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn look(&self, path: &str) -> Look {
+        self.files.look(&[Arc::from(path)]).remove(0)
+    }
+
+    fn survey_with(
+        &self,
+        below: Option<&str>,
+        known: &(dyn Fn(&str, &Stat, &str) -> bool + Sync),
+    ) -> (Found, Vec<PathBuf>) {
+        let entered = Mutex::new(Vec::new());
+        let progress = Progress::default();
+        let found = self.files.survey(&Survey {
+            below,
+            unchanged: known,
+            enter: &|path| entered.lock().unwrap().push(path.to_owned()),
+            progress: &progress,
+        });
+        let mut entered = entered.into_inner().unwrap();
+        entered.sort();
+        (found, entered)
+    }
+
+    fn survey(&self, below: Option<&str>) -> (Vec<String>, Found) {
+        let (found, _) = self.survey_with(below, &|_, _, _| false);
+        let changed = found
+            .changed
+            .iter()
+            .map(|(path, _)| path.to_string())
+            .collect();
+        (changed, found)
+    }
+}
+
+fn hash(text: &str) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// === looks ===
+
+#[test]
+fn a_file_is_read_with_its_hash_and_stat() {
+    let home = Home::new();
+    home.write("docs/a.md", "hello");
+    let Look::Here(content) = home.look("docs/a.md") else {
+        panic!("not here");
+    };
+    assert_eq!(content.hash.to_string(), hash("hello"));
+    let meta = fs::metadata(home.path("docs/a.md")).unwrap();
+    assert_eq!(content.stat.size, 5);
+    assert_eq!(content.stat.inode, meta.ino());
+    assert_eq!(
+        content.stat.mtime,
+        meta.mtime() * 1_000_000_000 + meta.mtime_nsec()
+    );
+    assert!(!content.settled, "it is younger than two seconds");
+    let (bytes, again) = home.files.read("docs/a.md").unwrap();
+    assert_eq!((bytes.as_slice(), again), (&b"hello"[..], content));
+}
+
+#[test]
+fn an_old_file_is_settled() {
+    let home = Home::new();
+    home.write("docs/a.md", "hello");
+    let file = fs::File::options()
+        .write(true)
+        .open(home.path("docs/a.md"))
+        .unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    // Its ctime is young still: somebody may have set the time back after a change.
+    assert!(matches!(home.look("docs/a.md"), Look::Here(content) if !content.settled));
+}
+
+#[test]
+fn many_files_are_read_in_their_order_large_ones_in_pieces() {
+    let home = Home::new();
+    let large = "x".repeat(300_000);
+    let paths: Vec<Arc<str>> = (0..100)
+        .map(|n| Arc::from(format!("docs/{n}.md")))
+        .collect();
+    for (n, path) in paths.iter().enumerate() {
+        home.write(path, if n == 50 { &large } else { path });
+    }
+    for (n, look) in home.files.look(&paths).into_iter().enumerate() {
+        let Look::Here(content) = look else {
+            panic!("{n}");
+        };
+        let text = if n == 50 { &large } else { &*paths[n] };
+        assert_eq!(content.hash.to_string(), hash(text));
+    }
+}
+
+#[test]
+fn f77_what_is_no_readable_file_is_told_and_never_waited_for() {
+    let home = Home::new();
+    let fifo = home.path("docs/fifo.md");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(home.path("docs/socket.md")).unwrap();
+    home.write("docs/large.md", "");
+    // A hole: no disk is used.
+    let large = fs::File::options()
+        .write(true)
+        .open(home.path("docs/large.md"))
+        .unwrap();
+    large.set_len(1 << 30).unwrap();
+    home.write("docs/dir.md/x", "");
+    let began = Instant::now();
+    let why = |path: &str| match home.look(path) {
+        Look::Unreadable { why, .. } => why,
+        look => panic!("{path}: {look:?}"),
+    };
+    assert_eq!(why("docs/fifo.md"), "it is a FIFO, no file");
+    assert_eq!(why("docs/socket.md"), "it is a socket, no file");
+    assert_eq!(
+        why("docs/large.md"),
+        "it has 1073741824 bytes, more than max_file_size (1000000)"
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(home.look("docs/dir.md"), Look::Gone);
+    assert_eq!(home.look("docs/none.md"), Look::Gone);
+    assert_eq!(home.look("elsewhere/none.md"), Look::Gone);
+}
+
+#[test]
+fn f77_an_unreadable_file_says_why() {
+    if rustix::process::geteuid().is_root() {
+        // Root reads everything: proved with another user in the tests of the program.
+        return;
+    }
+    let home = Home::new();
+    home.write("docs/a.md", "secret");
+    fs::set_permissions(home.path("docs/a.md"), fs::Permissions::from_mode(0)).unwrap();
+    assert!(
+        matches!(home.look("docs/a.md"), Look::Unreadable { why, .. } if why.contains("ermission"))
+    );
+}
+
+#[test]
+fn f74_no_link_is_followed_neither_the_file_nor_on_the_way() {
+    let home = Home::new();
+    home.write("outside/a.md", "secret");
+    home.write("docs/real/a.md", "mine");
+    symlink(home.path("outside/a.md"), home.path("docs/link.md")).unwrap();
+    symlink(home.path("outside"), home.path("docs/escape")).unwrap();
+    symlink(home.path("docs"), home.path("docs/loop")).unwrap();
+    assert_eq!(home.look("docs/link.md"), Look::Gone);
+    assert_eq!(home.look("docs/escape/a.md"), Look::Gone);
+    assert_eq!(home.look("docs/loop/real/a.md"), Look::Gone);
+    assert!(matches!(home.look("docs/real/a.md"), Look::Here(_)));
+    assert_eq!(home.survey(None).0, ["docs/real/a.md"]);
+    assert!(!home.files.exists("docs/link.md"));
+}
+
+#[test]
+fn a_directory_of_the_configuration_may_be_a_link() {
+    let home = Home::new();
+    home.write("outside/a.md", "meant");
+    fs::remove_dir(home.path("docs")).unwrap();
+    symlink(home.path("outside"), home.path("docs")).unwrap();
+    assert!(matches!(home.look("docs/a.md"), Look::Here(_)));
+    assert_eq!(home.survey(None).0, ["docs/a.md"]);
+}
+
+#[test]
+fn f79_a_file_that_changes_while_it_is_read_is_changing() {
+    let home = Home::new();
+    home.write("docs/a.md", "");
+    let path = home.path("docs/a.md");
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            // Each version is all of one letter: a torn one would show.
+            let mut number = 0_u8;
+            while !stop.load(Ordering::Relaxed) {
+                number = (number + 1) % 26;
+                fs::write(&path, vec![b'a' + number; 400_000]).unwrap();
+            }
+        })
+    };
+    let (mut whole, mut changing) = (0, 0);
+    let began = Instant::now();
+    while (whole < 5 || changing < 5) && began.elapsed() < Duration::from_secs(20) {
+        match home.files.read("docs/a.md") {
+            Ok((bytes, content)) => {
+                whole += 1;
+                assert_eq!(bytes.len() as u64, content.stat.size);
+                assert!(
+                    bytes.windows(2).all(|pair| pair[0] == pair[1]),
+                    "a torn file"
+                );
+            }
+            Err(Look::Changing) => changing += 1,
+            Err(look) => panic!("{look:?}"),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(changing > 0, "{whole} whole");
+}
+
+// === walks ===
+
+#[test]
+fn a_walk_finds_what_belongs_into_a_table_and_nothing_else() {
+    let home = Home::new();
+    for path in [
+        "docs/a.md",
+        "docs/B.MD",
+        "docs/deep/er/c.md",
+        "docs/notes/n.md",
+        "docs/notes/deep/m.md",
+        "docs/.hidden.md",
+        "docs/~temp.md",
+        "docs/.git/x.md",
+        "docs/drafts/d.md",
+        "docs/deep/drafts/d.md",
+        "docs/a.txt",
+        "docs2/x.md",
+        "x.md",
+    ] {
+        home.write(path, path);
+    }
+    let tables = Mutex::new(Vec::new());
+    let (found, entered) = home.survey_with(None, &|path, _, table| {
+        tables.lock().unwrap().push(format!("{path} {table}"));
+        path == "docs/a.md"
+    });
+    let mut tables = tables.into_inner().unwrap();
+    tables.sort();
+    assert_eq!(
+        tables,
+        [
+            "docs/B.MD docs",
+            "docs/a.md docs",
+            "docs/deep/er/c.md docs",
+            "docs/notes/deep/m.md notes",
+            "docs/notes/n.md notes",
+        ]
+    );
+    let changed: Vec<_> = found.changed.iter().map(|(path, _)| &**path).collect();
+    assert_eq!(
+        changed,
+        [
+            "docs/B.MD",
+            "docs/deep/er/c.md",
+            "docs/notes/deep/m.md",
+            "docs/notes/n.md"
+        ]
+    );
+    assert_eq!(found.unchanged, 1);
+    let expected = [
+        "docs",
+        "docs/deep",
+        "docs/deep/er",
+        "docs/notes",
+        "docs/notes/deep",
+    ];
+    assert_eq!(entered, expected.map(|path| home.path(path)));
+}
+
+#[test]
+fn a_walk_may_begin_below_and_takes_directories_of_the_configuration_along() {
+    let home = Home::new();
+    for path in ["docs/a.md", "docs/deep/b.md", "docs/notes/n.md"] {
+        home.write(path, path);
+    }
+    assert_eq!(home.survey(Some("docs/deep")).0, ["docs/deep/b.md"]);
+    assert_eq!(home.survey(Some("docs/notes")).0, ["docs/notes/n.md"]);
+    assert_eq!(home.survey(Some("docs")).0.len(), 3);
+    assert_eq!(home.survey(Some(".")).0.len(), 3);
+    assert_eq!(home.survey(Some("docs/gone")).0.len(), 0);
+    assert_eq!(home.survey(Some("docs/drafts")).0.len(), 0);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_empty() {
+    let home = Home::new();
+    fs::remove_dir(home.path("docs")).unwrap();
+    let (changed, found) = home.survey(None);
+    assert!(changed.is_empty() && found.unread.is_empty());
+    assert_eq!(home.files.roots(), [None, None]);
+}
+
+#[test]
+fn f78_names_that_are_no_utf8_are_refused_and_said() {
+    let home = Home::new();
+    home.write("docs/good.md", "x");
+    let bad = home.path("docs").join(OsStr::from_bytes(b"b\xffd.md"));
+    fs::write(&bad, "x").unwrap();
+    let bad = home.path("docs").join(OsStr::from_bytes(b"d\xfe"));
+    fs::create_dir(&bad).unwrap();
+    fs::write(bad.join("x.md"), "x").unwrap();
+    let (changed, found) = home.survey(None);
+    assert_eq!(changed, ["docs/good.md"]);
+    assert_eq!(found.not_utf8, ["docs/b\u{fffd}d.md", "docs/d\u{fffd}"]);
+    assert_eq!(found.not_utf8_count, 2);
+}
+
+#[test]
+fn a_wide_and_deep_tree_is_walked_whole() {
+    let home = Home::new();
+    let mut count = 0;
+    for a in 0..30 {
+        for b in 0..10 {
+            home.write(&format!("docs/d{a}/e{b}/f.md"), "x");
+            count += 1;
+        }
+    }
+    home.write(&format!("docs/{}f.md", "x/".repeat(100)), "x");
+    home.write(&format!("docs/{}f.md", "y/".repeat(200)), "x");
+    let (changed, _) = home.survey(None);
+    assert_eq!(changed.len(), count + 1, "200 levels are too deep");
+    assert!(changed.is_sorted());
+}
+
+#[test]
+fn roots_are_told_apart_from_their_successors() {
+    let home = Home::new();
+    let first = home.files.roots();
+    assert!(first[0].is_some() && first[1].is_none());
+    assert_eq!(home.files.roots(), first);
+    fs::rename(home.path("docs"), home.path("old")).unwrap();
+    fs::create_dir(home.path("docs")).unwrap();
+    assert_ne!(home.files.roots()[0], first[0]);
+}
+
+// === eyes ===
+
+/// Eyes, and what they have told.
+struct Watching {
+    eyes: KernelEyes,
+    told: Arc<Mutex<Vec<Sighting>>>,
+}
+
+impl Watching {
+    fn new(directories: &[PathBuf]) -> Self {
+        let told: Arc<Mutex<Vec<Sighting>>> = Arc::default();
+        let eyes = KernelEyes::default();
+        let sink = Arc::clone(&told);
+        eyes.open(Arc::new(move |sighting| {
+            sink.lock().unwrap().push(sighting)
+        }))
+        .unwrap();
+        for directory in directories {
+            eyes.watch(directory).unwrap();
+        }
+        Self { eyes, told }
+    }
+
+    /// Waits until all of these have been told; everything that was.
+    #[track_caller]
+    fn wait(&self, expected: &[Sighting]) -> Vec<Sighting> {
+        let began = Instant::now();
+        loop {
+            let told = self.told.lock().unwrap().clone();
+            if expected.iter().all(|sighting| told.contains(sighting)) {
+                self.told.lock().unwrap().clear();
+                return told;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "told {told:?}, not {expected:?}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+#[test]
+fn written_replaced_and_removed_files_are_told_of_and_read_ones_are_not() {
+    let home = Home::new();
+    home.write("docs/old.md", "x");
+    let watching = Watching::new(&[home.path("docs")]);
+    let file = |name: &str| Sighting::File(home.path(name));
+    home.write("docs/a.md", "1");
+    watching.wait(&[file("docs/a.md")]);
+    fs::read(home.path("docs/old.md")).unwrap();
+    home.write("docs/b.tmp", "2");
+    fs::rename(home.path("docs/b.tmp"), home.path("docs/a.md")).unwrap();
+    fs::remove_file(home.path("docs/old.md")).unwrap();
+    let moved = Sighting::Moved {
+        from: home.path("docs/b.tmp"),
+        to: home.path("docs/a.md"),
+    };
+    let told = watching.wait(&[moved, file("docs/a.md"), file("docs/old.md")]);
+    // What was only read was told of once: when it was removed.
+    assert_eq!(
+        told.iter()
+            .filter(|sighting| **sighting == file("docs/old.md"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn directories_that_come_go_and_move_are_told_of_as_such() {
+    let home = Home::new();
+    let watching = Watching::new(&[home.path("docs")]);
+    let dir = |name: &str| Sighting::Directory(home.path(name));
+    fs::create_dir(home.path("docs/new")).unwrap();
+    watching.wait(&[dir("docs/new")]);
+    watching.eyes.watch(&home.path("docs/new")).unwrap();
+    assert_eq!(watching.eyes.watched(), 2);
+    home.write("docs/new/a.md", "1");
+    watching.wait(&[Sighting::File(home.path("docs/new/a.md"))]);
+    fs::rename(home.path("docs/new"), home.path("docs/moved")).unwrap();
+    let moved = Sighting::Moved {
+        from: home.path("docs/new"),
+        to: home.path("docs/moved"),
+    };
+    watching.wait(&[dir("docs/new"), dir("docs/moved"), moved]);
+    assert_eq!(watching.eyes.watched(), 1);
+    watching.eyes.watch(&home.path("docs/moved")).unwrap();
+    fs::remove_dir_all(home.path("docs/moved")).unwrap();
+    watching.wait(&[dir("docs/moved")]);
+    // The same name again is another directory, and can be watched.
+    fs::create_dir(home.path("docs/moved")).unwrap();
+    watching.wait(&[dir("docs/moved")]);
+    watching.eyes.watch(&home.path("docs/moved")).unwrap();
+    home.write("docs/moved/b.md", "1");
+    watching.wait(&[Sighting::File(home.path("docs/moved/b.md"))]);
+}
+
+#[test]
+fn a_watched_directory_that_is_itself_removed_is_told_of() {
+    let home = Home::new();
+    let watching = Watching::new(&[home.path("docs")]);
+    fs::remove_dir(home.path("docs")).unwrap();
+    watching.wait(&[Sighting::Directory(home.path("docs"))]);
+    assert_eq!(watching.eyes.watch(&home.path("docs")), Err(Blind::Gone));
+    assert_eq!(watching.eyes.watched(), 0);
+}
+
+#[test]
+fn closed_eyes_see_nothing() {
+    let home = Home::new();
+    let watching = Watching::new(&[home.path("docs")]);
+    watching.eyes.close();
+    assert!(matches!(
+        watching.eyes.watch(&home.path("docs")),
+        Err(Blind::Other(_))
+    ));
+    home.write("docs/a.md", "1");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(*watching.told.lock().unwrap(), []);
+}
