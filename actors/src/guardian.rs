@@ -17,6 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::FutureExt as _;
+
 use actix::{Actor, ActorContext, ActorState, AsyncContext, Context, Handler};
 use slog::error;
 
@@ -42,6 +44,12 @@ pub enum Subject {
     Deacon,
     /// The alerter.
     Alerter,
+    /// What sees files change.
+    Watcher,
+    /// What waits until they rest.
+    Debouncer,
+    /// What sends them to tables.
+    Syncer,
     /// The guardian itself.
     Guardian,
     /// The actor of a watched service.
@@ -105,6 +113,13 @@ pub(crate) fn guarded_start<A: Guarded>(
     if context.state() == ActorState::Running {
         guarded(actor, context, body);
     }
+}
+
+/// Runs a future that an actor has under way beside its messages: a panic in it is a failure
+/// of that, not the death of the actor, which nobody would hear of.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let done = AssertUnwindSafe(future).catch_unwind().await;
+    done.map_err(|payload| text_of(&*payload))
 }
 
 /// The text of a panic, where it has one.

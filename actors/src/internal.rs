@@ -32,6 +32,13 @@ const SHOWN: [(Subject, Duration); 6] = [
     (ANY_SERVICE, PULSE),
 ];
 
+/// Those of the sync, which are there where something is mirrored.
+const SYNC: [(Subject, Duration); 3] = [
+    (Subject::Watcher, PULSE),
+    (Subject::Debouncer, PULSE),
+    (Subject::Syncer, PULSE),
+];
+
 /// Stands for the actors of all watched services.
 const ANY_SERVICE: Subject = Subject::Service(crate::messages::ServiceId(0));
 
@@ -42,15 +49,19 @@ pub(crate) fn name(subject: Subject) -> ServiceName {
         Subject::Archive => "internal.archive",
         Subject::Deacon => "internal.deacon",
         Subject::Alerter => "internal.alerter",
+        Subject::Watcher => "internal.watcher",
+        Subject::Debouncer => "internal.debouncer",
+        Subject::Syncer => "internal.syncer",
         Subject::Guardian => "internal.guardian",
         Subject::Service(_) => "internal.services",
     };
     ServiceName::new(name).expect("the names of our own actors are names")
 }
 
-/// The actors that are shown.
+/// The actors that may be shown.
 pub(crate) fn shown() -> impl Iterator<Item = Subject> {
-    SHOWN.into_iter().map(|(subject, _)| subject)
+    let all = SHOWN.into_iter().chain(SYNC);
+    all.map(|(subject, _)| subject)
 }
 
 /// The one under which an actor is shown.
@@ -61,13 +72,18 @@ pub(crate) fn shown_as(subject: Subject) -> Subject {
         | Subject::Archive
         | Subject::Deacon
         | Subject::Alerter
+        | Subject::Watcher
+        | Subject::Debouncer
+        | Subject::Syncer
         | Subject::Guardian => subject,
     }
 }
 
-/// Our own actors as services.
-pub(crate) fn specs() -> impl Iterator<Item = ServiceSpec> {
-    SHOWN.into_iter().map(|(subject, interval)| ServiceSpec {
+/// Our own actors as services, those of the sync where there is one.
+pub(crate) fn specs(sync: bool) -> impl Iterator<Item = ServiceSpec> {
+    let of_sync = SYNC.into_iter().filter(move |_| sync);
+    let all = SHOWN.into_iter().chain(of_sync);
+    all.map(|(subject, interval)| ServiceSpec {
         name: name(subject),
         enabled: true,
         policy: Arc::new(policy(interval, matches!(subject, Subject::Service(_)))),

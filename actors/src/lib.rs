@@ -22,6 +22,7 @@ mod slot;
 pub mod source;
 pub mod spec;
 mod supervisor;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod universe;

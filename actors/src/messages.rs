@@ -475,6 +475,12 @@ pub(crate) struct News {
     pub(crate) watched: usize,
 }
 
+/// One of our own actors → Supervisor → Alerter: something is wrong with ourselves, or no
+/// longer.
+#[derive(Debug, Clone, PartialEq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Trouble(pub(crate) OwnTrouble);
+
 /// Something is wrong with ourselves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum OwnTrouble {

@@ -66,7 +66,7 @@ use crate::internal;
 use crate::messages::{
     Announce, Announced, Control, Denied, Found, Freed, GetOverview, GetRegistrations, GetService,
     Load, Overview, OwnTrouble, Pulse, Rebuilt, Record, Register, Report, SelfPulse, ServiceId,
-    Settle, Shutdown, Storage, Unregister, Unwatch, Verb, Watch,
+    Settle, Shutdown, Storage, Trouble, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::StoreError;
 use crate::registration::{Registering, Registration};
@@ -575,6 +575,17 @@ impl Handler<Freed> for Supervisor {
 
     fn handle(&mut self, Freed(id): Freed, _: &mut Self::Context) {
         self.guard.world().roster.borrow_mut().free(id);
+    }
+}
+
+impl Handler<Trouble> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Trouble(trouble): Trouble, context: &mut Self::Context) {
+        guarded(self, context, |actor, _| {
+            actor.own_trouble(trouble);
+            actor.send();
+        });
     }
 }
 

@@ -22,6 +22,7 @@ mod probe;
 mod source;
 mod specs;
 mod stores;
+mod sync;
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ use crate::handle::SupervisorHandle;
 use crate::messages::Pulse;
 use crate::ports::{Clock, EventQuery, EventRow};
 use crate::spec::ServiceSpec;
+use crate::sync::SyncSetup;
 use crate::universe::{Setup, Universe};
 use crate::world::Ports;
 
@@ -45,6 +47,7 @@ pub use probe::FakeProbe;
 pub use source::FakeSource;
 pub use specs::{admit, alive, external, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
+pub use sync::{Call, FakeDisk, FakeTables, MemoryLedger, SyncStage};
 
 /// Tells the supervisor of pulses as the actor of their service does, for a benchmark of that
 /// one hop. Services are numbered from 0 in the order in which they are watched.
@@ -133,11 +136,17 @@ impl Stage {
     /// Starts a universe on the present actix system and waits until the first starts are sent
     /// and done.
     pub async fn start(&self, specs: Vec<ServiceSpec>) -> Running {
+        self.start_with(specs, None).await
+    }
+
+    /// The same with a sync.
+    pub async fn start_with(&self, specs: Vec<ServiceSpec>, sync: Option<SyncSetup>) -> Running {
         self.clock.attach();
         let universe = Universe::start(Setup {
             specs,
             admit: Box::new(specs::admit),
             ports: self.ports(),
+            sync,
             alerting: alerting(),
             paused: None,
             log: self.log.logger(),

@@ -23,6 +23,7 @@ use crate::registration::Admit;
 use crate::service::Service;
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
+use crate::sync::{Debouncer, SyncHandle, SyncSetup, Syncer, Watcher};
 use crate::world::{Ports, Watched, World};
 
 /// What a universe is made of.
@@ -35,6 +36,8 @@ pub struct Setup {
     pub admit: Admit,
     /// The world outside.
     pub ports: Ports,
+    /// What is mirrored into tables, if anything is.
+    pub sync: Option<SyncSetup>,
     /// Who is told of what. It names only sinks that there are.
     pub alerting: AlertPolicy,
     /// Why all services are paused before the first start, if they are.
@@ -53,6 +56,8 @@ pub struct Universe {
     pub alerts: AlertsHandle,
     /// What changes, to look on.
     pub feed: Arc<Feed>,
+    /// The sync, to ask and to command, where something is mirrored.
+    pub sync: Option<SyncHandle>,
 }
 
 impl Universe {
@@ -64,12 +69,17 @@ impl Universe {
     pub fn start(setup: Setup) -> Self {
         let world = World::new(
             setup.ports,
+            setup.sync,
             setup.alerting,
             setup.admit,
             setup.paused,
             setup.log,
         );
-        for spec in setup.specs.into_iter().chain(internal::specs()) {
+        for spec in setup
+            .specs
+            .into_iter()
+            .chain(internal::specs(world.sync.is_some()))
+        {
             world.watch(spec);
         }
         for subject in [
@@ -84,6 +94,11 @@ impl Universe {
         let bell = Arc::clone(&world.bell);
         let beaten = Rc::clone(&world);
         actix_rt::spawn(bell.answer(move |id| beaten.beat(id)));
+        if world.sync.is_some() {
+            for subject in [Subject::Syncer, Subject::Debouncer, Subject::Watcher] {
+                world.build(subject);
+            }
+        }
         Self {
             directory: world.directory.clone(),
             supervisor: SupervisorHandle::new(
@@ -93,6 +108,7 @@ impl Universe {
             ),
             alerts: AlertsHandle::new(world.alerter.clone()),
             feed: Arc::clone(&world.feed),
+            sync: world.sync.as_ref().map(|hall| hall.handle()),
         }
     }
 }
@@ -127,6 +143,24 @@ impl World {
         })
     }
 
+    /// The same for an actor of the sync.
+    fn build_sync(&self, subject: Subject, guard: Guard) {
+        let Some(hall) = &self.sync else {
+            return;
+        };
+        match subject {
+            Subject::Watcher => hall.watcher.set(Watcher::new(guard).start()),
+            Subject::Debouncer => hall.debouncer.set(Debouncer::new(guard).start()),
+            Subject::Syncer => hall.syncer.set(Syncer::new(guard).start()),
+            Subject::Supervisor
+            | Subject::Archive
+            | Subject::Deacon
+            | Subject::Alerter
+            | Subject::Guardian
+            | Subject::Service(_) => {}
+        }
+    }
+
     /// Builds an actor, for the first time or after its death, and lets its link point to it.
     pub(crate) fn build(self: &Rc<Self>, subject: Subject) {
         let guard = Guard::new(Rc::clone(self), subject);
@@ -136,6 +170,9 @@ impl World {
             Subject::Deacon => self.deacon.set(Deacon::new(guard).start()),
             Subject::Alerter => self.alerter.set(Alerter::new(guard).start()),
             Subject::Supervisor => self.supervisor.set(Supervisor::new(guard).start()),
+            Subject::Watcher | Subject::Debouncer | Subject::Syncer => {
+                self.build_sync(subject, guard);
+            }
             Subject::Service(id) => {
                 if let Some(Watched { spec, door }) = self.watched(id) {
                     let service = Service::new(guard, Arc::clone(&door), spec);

@@ -29,6 +29,7 @@ use crate::registration::{Admit, Registration};
 use crate::roster::Roster;
 use crate::spec::ServiceSpec;
 use crate::supervisor::Supervisor;
+use crate::sync::{Hall, SyncSetup};
 
 /// What the actors need of the world outside.
 pub struct Ports {
@@ -81,6 +82,8 @@ pub(crate) struct World {
     pub(crate) alert_policy: RefCell<Arc<AlertPolicy>>,
     /// When the alerter has something to do next, on the judging clock.
     pub(crate) alerts_due: Cell<Time>,
+    /// The sync, where something is mirrored.
+    pub(crate) sync: Option<Rc<Hall>>,
     pub(crate) log: Logger,
     pub(crate) supervisor: Link<Supervisor>,
     pub(crate) archive: Link<Archive>,
@@ -115,6 +118,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(
         ports: Ports,
+        sync: Option<SyncSetup>,
         alerting: AlertPolicy,
         admit: Admit,
         paused: Option<String>,
@@ -135,6 +139,7 @@ impl World {
             alert_sinks: ports.sinks,
             alert_policy: RefCell::new(Arc::new(alerting)),
             alerts_due: Cell::new(Time::NEVER),
+            sync: sync.map(|setup| Rc::new(Hall::new(setup))),
             log,
             supervisor: Link::new(),
             archive: Link::new(),
@@ -184,12 +189,21 @@ impl World {
         }
     }
 
+    /// The sync, for its own actors, which are built only where there is one.
+    pub(crate) fn hall(&self) -> Rc<Hall> {
+        let hall = self.sync.as_ref();
+        Rc::clone(hall.expect("its actors are built only where something is mirrored"))
+    }
+
     /// The name of one of our actors, for the log.
     pub(crate) fn label(&self, subject: Subject) -> String {
         match subject {
             Subject::Supervisor => "supervisor".to_owned(),
             Subject::Archive => "archive".to_owned(),
             Subject::Deacon => "deacon".to_owned(),
+            Subject::Watcher => "watcher".to_owned(),
+            Subject::Debouncer => "debouncer".to_owned(),
+            Subject::Syncer => "syncer".to_owned(),
             Subject::Alerter => "alerter".to_owned(),
             Subject::Guardian => "guardian".to_owned(),
             Subject::Service(id) => match self.watched(id) {

@@ -69,11 +69,15 @@ pub trait Ledger: Send {
         limit: u32,
     ) -> Result<Vec<Pending>, StoreError>;
 
-    /// All tasks of files below a directory.
+    /// Shows every task, by number: of all files, or of those below a directory.
     ///
     /// # Errors
     /// Where it cannot be read.
-    fn tasks_below(&mut self, below: &str) -> Result<Vec<Pending>, StoreError>;
+    fn every_task(
+        &mut self,
+        below: Option<&str>,
+        each: &mut dyn FnMut(Pending),
+    ) -> Result<(), StoreError>;
 
     /// The key of the task that moves a row away from this key.
     ///
@@ -105,6 +109,18 @@ pub trait Ledger: Send {
     /// # Errors
     /// Where it cannot be written.
     fn set_states(&mut self, which: &Which, state: &State) -> Result<u64, StoreError>;
+
+    /// Forgets everything that the target has taken.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    fn forget_all(&mut self) -> Result<(), StoreError>;
+
+    /// Whether the target has taken nothing, and whether it has nothing to take.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn is_empty(&mut self) -> Result<(bool, bool), StoreError>;
 
     /// How much of everything there is, table by table.
     ///
@@ -148,7 +164,7 @@ pub enum Which {
         /// The table's name.
         table: Option<String>,
     },
-    /// Those that are due, of one table or of all.
+    /// Those that are due, confirmed deletions among them, of one table or of all.
     Due {
         /// The table's name.
         table: Option<String>,

@@ -355,7 +355,13 @@ impl Supervisor {
             }
             // What it had not written is gone with it.
             Subject::Archive => self.mark_all_dirty(),
-            Subject::Supervisor | Subject::Deacon | Subject::Alerter | Subject::Guardian => {}
+            Subject::Supervisor
+            | Subject::Deacon
+            | Subject::Alerter
+            | Subject::Watcher
+            | Subject::Debouncer
+            | Subject::Syncer
+            | Subject::Guardian => {}
         }
     }
 

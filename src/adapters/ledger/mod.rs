@@ -270,21 +270,21 @@ impl SqliteLedger {
         &mut self,
         sql: &str,
         values: &[&dyn rusqlite::ToSql],
-    ) -> Result<Vec<Pending>, StoreError> {
-        let (mut tasks, mut garbled) = (Vec::new(), Vec::new());
+        each: &mut dyn FnMut(Pending),
+    ) -> Result<(), StoreError> {
+        let mut garbled = Vec::new();
         self.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
             let mut found = statement.query(values)?;
             while let Some(row) = found.next()? {
                 match rows::pending(row)? {
-                    Ok(pending) => tasks.push(pending),
+                    Ok(pending) => each(pending),
                     Err(row) => garbled.push(row),
                 }
             }
             Ok(())
         })?;
-        self.drop_garbled(&garbled, schema::UNQUEUE)?;
-        Ok(tasks)
+        self.drop_garbled(&garbled, schema::UNQUEUE)
     }
 
     fn next_seq(&mut self) -> i64 {
@@ -357,7 +357,11 @@ impl Ledger for SqliteLedger {
     }
 
     fn pending(&mut self, table: &str, key: &str) -> Result<Option<Pending>, StoreError> {
-        Ok(self.read_tasks(schema::TASK, &[&table, &key])?.pop())
+        let mut found = None;
+        self.read_tasks(schema::TASK, &[&table, &key], &mut |task| {
+            found = Some(task)
+        })?;
+        Ok(found)
     }
 
     fn tasks(
@@ -375,12 +379,18 @@ impl Ledger for SqliteLedger {
             &state(3),
             &limit,
         ];
-        self.read_tasks(schema::TASKS, &values)
+        let mut found = Vec::new();
+        self.read_tasks(schema::TASKS, &values, &mut |task| found.push(task))?;
+        Ok(found)
     }
 
-    fn tasks_below(&mut self, below: &str) -> Result<Vec<Pending>, StoreError> {
-        let (first, end) = between(below);
-        self.read_tasks(schema::TASKS_BELOW, &[&first, &end])
+    fn every_task(
+        &mut self,
+        below: Option<&str>,
+        each: &mut dyn FnMut(Pending),
+    ) -> Result<(), StoreError> {
+        let (first, end) = between(below.unwrap_or("."));
+        self.read_tasks(schema::TASKS_BELOW, &[&first, &end], each)
     }
 
     fn claim(&mut self, table: &str, from: &str) -> Result<Option<String>, StoreError> {
@@ -472,6 +482,21 @@ impl Ledger for SqliteLedger {
                 .prepare_cached(schema::SET_STATES)?
                 .execute(&values[..])?;
             Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+        })
+    }
+
+    fn forget_all(&mut self) -> Result<(), StoreError> {
+        self.with(|connection| {
+            connection.prepare_cached(schema::FORGET_ALL)?.execute([])?;
+            Ok(())
+        })
+    }
+
+    fn is_empty(&mut self) -> Result<(bool, bool), StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached(schema::EMPTY)?
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         })
     }
 

@@ -85,6 +85,7 @@ pub(super) const TAKE: &str =
         inode = excluded.inode, settled = excluded.settled, mapping = excluded.mapping,
         sum = excluded.sum";
 pub(super) const FORGET: &str = "DELETE FROM taken WHERE tbl = ?1 AND key = ?2";
+pub(super) const FORGET_ALL: &str = "DELETE FROM taken";
 
 pub(super) const TASK: &str = task!("WHERE tbl = ?1 AND key = ?2");
 pub(super) const TASKS: &str =
@@ -104,11 +105,13 @@ pub(super) const SET_STATE: &str =
 /// `?4` the state that is left, `?5` the table or null for all, `?6` a kind or null for all,
 /// `?7` whether files that cannot be read stay as they are, `?8` whether single rows do.
 pub(super) const SET_STATES: &str = "UPDATE task SET state = ?1, scope = ?2, reason = ?3
-     WHERE state = ?4 AND (?5 IS NULL OR tbl = ?5) AND (?6 IS NULL OR kind = ?6)
+     WHERE (state = ?4 OR (?4 = 'due' AND ?6 IS NULL AND state = 'confirmed')) AND (?5 IS NULL OR tbl = ?5) AND (?6 IS NULL OR kind = ?6)
         AND NOT (?7 AND kind = 'unreadable')
         AND NOT (?8 AND (scope IS NULL OR scope = 'rows' OR (scope = 'table' AND tbl <> ?9)))";
 pub(super) const LAST_SEQ: &str = "SELECT max(seq) FROM task";
 
+pub(super) const EMPTY: &str =
+    "SELECT NOT EXISTS (SELECT 1 FROM taken), NOT EXISTS (SELECT 1 FROM task)";
 pub(super) const COUNT_ROWS: &str = "SELECT tbl, count(*) FROM taken GROUP BY tbl";
 pub(super) const COUNT_TASKS: &str =
     "SELECT tbl, state, kind, count(*) FROM task GROUP BY tbl, state, kind";
@@ -127,6 +130,7 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         TAKEN_OF,
         TAKE,
         FORGET,
+        FORGET_ALL,
         TASK,
         TASKS,
         TASKS_BELOW,
@@ -138,6 +142,7 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         SET_STATE,
         SET_STATES,
         LAST_SEQ,
+        EMPTY,
         COUNT_ROWS,
         COUNT_TASKS,
         NOTE,

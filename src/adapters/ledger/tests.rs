@@ -192,8 +192,11 @@ fn a_directory_holds_what_is_below_it_and_nothing_that_begins_alike() {
     assert_eq!(all_taken(&mut ledger, Some("a")), ["a/b", "a/b/c"]);
     assert_eq!(all_taken(&mut ledger, Some(".")).len(), 6);
     assert_eq!(all_taken(&mut ledger, None).len(), 6);
-    let tasks = ledger.tasks_below("a").unwrap();
-    assert_eq!(tasks.len(), 2);
+    for (below, expected) in [(Some("a"), 2), (Some("."), 6), (None, 6)] {
+        let mut count = 0;
+        ledger.every_task(below, &mut |_| count += 1).unwrap();
+        assert_eq!(count, expected);
+    }
 }
 
 #[test]
@@ -315,6 +318,18 @@ fn parked_rows_are_freed_with_what_parked_them() {
     );
     let left = ledger.tasks(&["parked"], 0, 9).unwrap();
     assert_eq!(left.len(), 1, "only its file can free it: {left:?}");
+}
+
+#[test]
+fn everything_taken_can_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = ledger(dir.path());
+    assert_eq!(ledger.is_empty().unwrap(), (true, true));
+    ledger.apply(&Step::Take(taken("docs", "a"))).unwrap();
+    queue(&mut ledger, upsert("b", None));
+    assert_eq!(ledger.is_empty().unwrap(), (false, false));
+    ledger.forget_all().unwrap();
+    assert_eq!(ledger.is_empty().unwrap(), (true, false));
 }
 
 #[test]

@@ -55,46 +55,48 @@ impl Batch {
         busy: &dyn Fn(&str, &str) -> bool,
         failures: &dyn Fn(&Pending) -> u32,
     ) -> Option<Self> {
-        let mut batch: Option<Self> = None;
-        // What an earlier task that does not come along concerns.
-        let mut blocked: HashSet<(&str, &str)> = HashSet::new();
+        // The rows that earlier tasks concern, whether these go along or not.
+        let mut concerned: HashSet<(&str, &str)> = HashSet::with_capacity(due.len());
+        let mut free = Vec::new();
         for pending in due {
-            let rows = rows(pending);
-            let free = |key: &str| {
-                !busy(&pending.table, key) && !blocked.contains(&(pending.table.as_str(), key))
-            };
-            let weak = failures(pending) >= WEAK_AFTER;
-            let fits = match &batch {
-                None => true,
-                Some(batch) => {
-                    !weak
-                        && batch.tasks.len() < most
-                        && batch.table == pending.table
-                        && Some(batch.work) == work(pending)
-                }
-            };
-            match (fits && rows.clone().all(free), work(pending)) {
-                (true, Some(work)) => {
-                    let batch = batch.get_or_insert_with(|| Self {
-                        table: pending.table.clone(),
-                        work,
-                        tasks: Vec::new(),
-                    });
-                    batch.tasks.push(pending.clone());
-                    // A row that one of them concerns is busy for the others.
-                    blocked.extend(rows.map(|key| (pending.table.as_str(), key)));
-                    if weak || batch.tasks.len() == most {
-                        break;
-                    }
-                }
-                (true | false, _) => {
-                    blocked.extend(rows.map(|key| (pending.table.as_str(), key)));
-                }
+            let table = pending.table.as_str();
+            let may_go =
+                rows(pending).all(|key| !concerned.contains(&(table, key)) && !busy(table, key));
+            concerned.extend(rows(pending).map(|key| (table, key)));
+            if let (true, Some(work)) = (may_go, work(pending)) {
+                free.push((pending, work, failures(pending)));
             }
         }
-        let mut batch = batch?;
-        batch.tasks.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Some(batch)
+        // What has failed often comes last, and alone: perhaps it is all that fails.
+        let (first, work, failed) = *free.iter().min_by_key(|(_, _, failures)| {
+            if *failures >= WEAK_AFTER {
+                *failures
+            } else {
+                0
+            }
+        })?;
+        let mut tasks: Vec<Pending> = if failed >= WEAK_AFTER {
+            vec![first.clone()]
+        } else {
+            let like = free.iter().filter(|(pending, other, failures)| {
+                pending.table == first.table && *other == work && *failures < WEAK_AFTER
+            });
+            like.take(most)
+                .map(|(pending, _, _)| (*pending).clone())
+                .collect()
+        };
+        tasks.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Some(Self {
+            table: first.table.clone(),
+            work,
+            tasks,
+        })
+    }
+
+    /// Whether it is a single task that has failed often.
+    #[must_use]
+    pub fn is_weak(&self, failures: &dyn Fn(&Pending) -> u32) -> bool {
+        matches!(self.tasks.as_slice(), [only] if failures(only) >= WEAK_AFTER)
     }
 }
 
@@ -270,7 +272,24 @@ mod tests {
             upsert(3, "t", "c", None),
         ];
         assert_eq!(next(&due, 100, &[], &[2]), Some((Work::Upsert, vec![1, 3])));
-        assert_eq!(next(&due, 100, &[], &[1]), Some((Work::Upsert, vec![1])));
+        assert_eq!(next(&due, 100, &[], &[1]), Some((Work::Upsert, vec![2, 3])));
+        assert_eq!(
+            next(&due, 100, &["b", "c"], &[1]),
+            Some((Work::Upsert, vec![1]))
+        );
+        assert_eq!(
+            next(&due[..2], 100, &[], &[1, 2]),
+            Some((Work::Upsert, vec![1]))
+        );
+    }
+
+    #[test]
+    fn of_those_that_have_failed_often_the_one_that_has_least_goes_first() {
+        let due = [upsert(1, "t", "a", None), upsert(2, "t", "b", None)];
+        let failures = |pending: &Pending| 10 - u32::try_from(pending.seq).unwrap();
+        let batch = Batch::next(&due, 100, &|_, _| false, &failures).unwrap();
+        assert_eq!(batch.tasks[0].seq, 2);
+        assert!(batch.is_weak(&failures) && !batch.is_weak(&|_| 0));
     }
 
     #[test]
