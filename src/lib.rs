@@ -1,9 +1,11 @@
 //! The program `supervisor`, as a library, so that its parts can be used by others.
 
 mod adapters;
+mod alone;
 mod cli;
 mod config;
 mod http;
+mod mirror;
 mod pauses;
 mod ping_keys;
 mod run;

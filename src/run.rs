@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use supervisor_actors::ports::Clock;
 use supervisor_actors::ports::alerts::AlertSink;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::{Ports, Setup, Universe};
@@ -33,9 +34,11 @@ use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
 use crate::adapters::sinks::{self, SinkKind, SinkSpec};
 use crate::adapters::store::{AlertsDatabase, SqliteStore};
+use crate::alone;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, AlertSettings, OnExit, Settings};
 use crate::http::{self, Patience, Servers};
+use crate::mirror::{self, MirrorError, Mode};
 use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
 use crate::token::{Token, TokenError};
@@ -45,11 +48,11 @@ use crate::watched::{Manager, Pulse};
 const BAD_CONFIGURATION: u8 = 78;
 
 /// How long events are kept.
-const KEEP_EVENTS: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const KEEP_EVENTS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Why the program could not begin.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(crate) enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error("the log's thread cannot be started")]
@@ -60,6 +63,8 @@ enum StartError {
     Processes(#[from] ProcessesError),
     #[error("the API's socket cannot be made in the data directory")]
     Socket(#[source] io::Error),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
 }
@@ -75,7 +80,12 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     };
     keep_small();
     keep_to_ourselves();
-    begin(args, settings).unwrap_or_else(|failure| {
+    let done = if args.once || args.dry_run {
+        alone::run(args, settings)
+    } else {
+        begin(args, settings)
+    };
+    done.unwrap_or_else(|failure| {
         eprintln!("supervisor: {}", chain(&failure));
         ExitCode::FAILURE
     })
@@ -127,7 +137,10 @@ fn begin(args: &RunArgs, settings: Settings) -> Result<ExitCode, StartError> {
     code
 }
 
-fn start_log(args: &RunArgs, settings: &Settings) -> Result<(Logger, LogGuard), StartError> {
+pub(crate) fn start_log(
+    args: &RunArgs,
+    settings: &Settings,
+) -> Result<(Logger, LogGuard), StartError> {
     let mut wanted = settings.log.clone();
     if let Some(format) = args.log_format {
         wanted.format = match format {
@@ -174,6 +187,18 @@ async fn serve(
         clock: clock.clone(),
         log: log.clone(),
     };
+    let sync = match &settings.sync {
+        Some(sync) => {
+            let clock: Arc<dyn Clock> = clock.clone();
+            let mode = Mode {
+                continuous: true,
+                dry_run: false,
+            };
+            mirror::announce(sync, mode, log);
+            Some(mirror::setup(sync, data_dir.path(), &calls, &clock, mode)?)
+        }
+        None => None,
+    };
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -200,6 +225,7 @@ async fn serve(
             )),
             sinks: sinks_of(&settings.alerts, &common),
         },
+        sync,
         alerting: settings.alerts.policy.clone(),
         paused: estop_stands(&estop),
         log: log.clone(),
@@ -249,6 +275,7 @@ async fn serve(
         supervisor: universe.supervisor.clone(),
         alerts: universe.alerts.clone(),
         feed: Arc::clone(&universe.feed),
+        sync: universe.sync.clone(),
         clock,
         log: log.clone(),
         patience: Patience::default(),
@@ -315,6 +342,10 @@ async fn stop(
             ExitCode::FAILURE
         }
     };
+    // After the services, whose last words may be in mirrored files.
+    if let Some(sync) = &universe.sync {
+        mirror::stop(sync, log).await;
+    }
     servers.stop().await;
     code
 }

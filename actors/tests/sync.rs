@@ -695,7 +695,12 @@ async fn parked_rows_are_tried_again_on_request_and_at_the_next_start() {
     assert_eq!(sync.retry(Some("notes".to_owned())).await, Ok(0));
     assert_eq!(sync.retry(None).await, Ok(1));
     sleep(secs(1)).await;
-    assert_eq!(status(&sync).await.queue.parked, 1, "{:?}", stage.stage.log.all());
+    assert_eq!(
+        status(&sync).await.queue.parked,
+        1,
+        "{:?}",
+        stage.stage.log.all()
+    );
     stage.tables.spoil("docs/a.md", false);
     assert_eq!(sync.retry(None).await, Ok(1));
     sleep(secs(1)).await;

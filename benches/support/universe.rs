@@ -106,6 +106,7 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
     let universe = Universe::start(Setup {
         specs,
         admit: Box::new(admit),
+        sync: None,
         alerting: Default::default(),
         paused: None,
         ports: Ports {

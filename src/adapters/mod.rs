@@ -10,27 +10,16 @@ pub(crate) mod descriptors;
 pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the sync's actors, which use it, come next")
-)]
 pub(crate) mod files;
 pub(crate) mod http_client;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the sync's actors, which use it, come next")
-)]
 pub(crate) mod ledger;
 pub(crate) mod logging;
 pub(crate) mod marks;
 pub(crate) mod output;
 pub(crate) mod processes;
+pub(crate) mod quiet;
 pub(crate) mod sinks;
 pub(crate) mod small_file;
 pub(crate) mod stand_in;
 pub(crate) mod store;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the sync's actors, which use it, come next")
-)]
 pub(crate) mod tables;

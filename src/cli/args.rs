@@ -96,6 +96,15 @@ pub(super) struct RunOptions {
     /// Check the configuration, say all that is wrong with it, and run nothing
     #[arg(long)]
     pub(super) validate: bool,
+    /// Mirror the directories of [sync] once and end; start no service
+    ///
+    /// Beside a running supervisor it is that one which does it. Exits 3 where something failed
+    /// or is left.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Say what would be mirrored, and write nothing anywhere; start no service
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// How the log on stderr looks.
@@ -437,14 +446,36 @@ pub(super) struct SyncArgs {
     pub(super) command: SyncCommand,
 }
 
+/// `sync retry`, `sync confirm`
+#[derive(Debug, Clone, Args)]
+pub(super) struct SyncTableArgs {
+    /// Only those of this table (default: of all)
+    pub(super) table: Option<String>,
+}
+
 /// What can be asked about the sync.
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum SyncCommand {
+    /// Show what is mirrored, what waits, and what is parked or held and why
+    ///
+    /// Exits 3 where rows are parked or held, or the target takes nothing.
+    Status,
+    /// Try parked rows again
+    Retry(SyncTableArgs),
+    /// Do the deletions that were held because they are many at once
+    Confirm(SyncTableArgs),
     /// Print the SQL that makes the tables of the configuration in a Supabase project
     ///
     /// It may be run again and on tables that are there: it adds what they lack, and takes
     /// nothing away. Needs no supervisor.
     Schema,
+    /// Compare every path with what the target holds
+    ///
+    /// By the hash of its content where the table has a column for it, else by its key alone.
+    /// Needs no supervisor; what a running one has still to send counts as missing or
+    /// different. Exits 3 where anything differs or cannot be read; rows whose file is gone
+    /// count only where on_delete is not "keep".
+    Verify,
 }
 
 /// A service's own word for its state.

@@ -4,8 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use supervisor_actors::verify::VerifyError;
+
 use super::client::ClientError;
 use super::escape::escape;
+use crate::adapters::tables::supabase::project::ProjectError;
 
 /// The exit codes of DESIGN 11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,15 @@ pub(crate) enum CliError {
     /// The configuration mirrors nothing.
     #[error("{} mirrors no directory: it has no [[sync.dirs]]", .0.display())]
     NothingMirrored(PathBuf),
+    /// The embedded tables do not exist.
+    #[error("there is no {}: nothing has been mirrored yet", .0.display())]
+    NothingSynced(PathBuf),
+    /// The target is not known.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The target could not be compared.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     File {
@@ -79,10 +91,13 @@ impl CliError {
             // Whoever read our output has seen enough: nothing failed.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
             Self::Usage(_) => Exit::Usage,
+            Self::Project(_) => Exit::BadConfiguration,
             Self::Runtime(_)
             | Self::Output(_)
             | Self::Exists(_)
             | Self::NothingMirrored(_)
+            | Self::NothingSynced(_)
+            | Self::Verify(_)
             | Self::File { .. } => Exit::Failure,
             // Nobody can say that it is fresh.
             Self::Unreadable { .. } => Exit::Unhealthy,

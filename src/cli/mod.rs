@@ -21,6 +21,7 @@ mod human;
 mod init;
 mod job;
 mod logs;
+mod mirror;
 mod output;
 mod pulse;
 mod status;
@@ -42,6 +43,7 @@ use output::Look;
 
 pub(crate) use args::LogFormat;
 pub(crate) use check::check;
+pub(crate) use mirror::once_beside;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -63,6 +65,10 @@ pub(crate) struct RunArgs {
     pub(crate) log_format: Option<LogFormat>,
     /// Whether colour is forbidden by option.
     pub(crate) no_color: bool,
+    /// Look at all that is mirrored once, send it, start no service.
+    pub(crate) once: bool,
+    /// Say what would be mirrored, write nothing, start no service.
+    pub(crate) dry_run: bool,
 }
 
 /// What to check.
@@ -119,9 +125,12 @@ where
         })
     };
     match command {
-        Some(_) if run.validate || run.log_format.is_some() => refuse(
-            "--validate and --log-format are for the run in the foreground, not for a command",
+        Some(_) if run.validate || run.log_format.is_some() || run.once || run.dry_run => refuse(
+            "--validate, --log-format, --once and --dry-run are for the run in the foreground, not for a command",
         ),
+        None if run.validate && (run.once || run.dry_run) => {
+            refuse("--validate runs nothing, not even once")
+        }
         Some(Command::Check) => Ok(check(common)),
         Some(command) => Ok(Parsed::Client(ClientCommand { common, command })),
         None if common.socket.is_some() => refuse(
@@ -135,6 +144,8 @@ where
             config: common.config,
             log_format: run.log_format,
             no_color: common.no_color,
+            once: run.once,
+            dry_run: run.dry_run,
         })),
     }
 }
@@ -194,7 +205,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Silence(args) => alerts::silence(context, &args).await,
         Command::Pulse(args) => pulse::run(context, &args).await,
         Command::Deacon(args) => deacon::run(context, &args),
-        Command::Sync(args) => sync::run(context, &args),
+        Command::Sync(args) => sync::run(context, &args).await,
         Command::Init => init::run(&context.common.config),
         Command::Completions(args) => {
             let mut text = Vec::new();
@@ -247,6 +258,8 @@ mod tests {
             "supervisor --log-format json stop a",
             "supervisor --socket x",
             "supervisor --json",
+            "supervisor --once status",
+            "supervisor --validate --dry-run",
         ] {
             let error = parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -52,7 +52,6 @@ pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
-#[allow(unused_imports, reason = "the sync's wiring comes next")]
 pub(crate) use self::sync::{SyncSettings, Target};
 
 use crate::adapters::file_watch::FileWatch;
@@ -82,7 +81,6 @@ pub(crate) struct Settings {
     /// The services with a file that pauses them.
     pub(crate) pause_files: Vec<(ServiceName, PathBuf)>,
     /// What is mirrored into tables, if anything is.
-    #[allow(dead_code, reason = "the sync's wiring comes next")]
     pub(crate) sync: Option<SyncSettings>,
     /// Who is told of what, and how.
     pub(crate) alerts: AlertSettings,

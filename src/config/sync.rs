@@ -19,7 +19,6 @@ const MOST_BYTES: u64 = 10_000_000;
 
 /// What is mirrored, how and where to.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "the sync's wiring comes next")]
 pub(crate) struct SyncSettings {
     /// Which file goes into which table.
     pub(crate) routes: Arc<Routes>,

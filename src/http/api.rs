@@ -11,11 +11,13 @@ use tokio::sync::watch;
 use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle, Unreachable};
 use supervisor_actors::ports::Clock;
+use supervisor_actors::sync::SyncHandle;
 
 use super::hosts::Hosts;
 use super::logs::Followers;
 use super::problem::Problem;
 use super::stream::Streams;
+use super::sync::Walks;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
 use crate::token::Token;
@@ -72,6 +74,8 @@ pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) supervisor: SupervisorHandle,
     pub(super) alerts: AlertsHandle,
+    pub(super) sync: Option<SyncHandle>,
+    pub(super) walks: Walks,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: Logger,
     pub(super) token: Token,

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::routes::Route;
 use super::{
     alerts, events, guard, health, history, logs, pings, pulse, register, runs, services, stream,
-    ws,
+    sync, ws,
 };
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
@@ -91,6 +91,8 @@ async fn dispatch(
         Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Stream => stream::stream(api, request),
         Route::Socket => ws::socket(api, request, payload),
+        Route::Sync => sync::show(api).await,
+        Route::SyncCommand(verb) => sync::command(api, verb, request, payload).await,
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }

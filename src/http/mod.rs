@@ -32,6 +32,7 @@ mod runs;
 mod server;
 mod services;
 mod stream;
+mod sync;
 mod throttle;
 mod ws;
 

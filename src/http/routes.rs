@@ -12,6 +12,7 @@ use supervisor_actors::messages::Verb;
 
 use super::pings::Call;
 use super::problem::Problem;
+use super::sync::SyncVerb;
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +65,10 @@ pub(super) enum Route<'a> {
     Stream,
     /// `/api/ws`: the same as a WebSocket.
     Socket,
+    /// `/api/sync`.
+    Sync,
+    /// `/api/sync/{verb}`.
+    SyncCommand(SyncVerb),
     /// `/healthz`.
     Alive,
     /// `/readyz`.
@@ -187,6 +192,10 @@ impl<'a> Route<'a> {
             ["api", "logs", _] => name_at(Self::Logs, 2),
             ["api", "stream"] => return Ok(Self::Stream),
             ["api", "ws"] => return Ok(Self::Socket),
+            ["api", "sync"] => return Ok(Self::Sync),
+            ["api", "sync", "retry"] => return Ok(Self::SyncCommand(SyncVerb::Retry)),
+            ["api", "sync", "confirm"] => return Ok(Self::SyncCommand(SyncVerb::Confirm)),
+            ["api", "sync", "scan"] => return Ok(Self::SyncCommand(SyncVerb::Scan)),
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
             _ => return Err(not_found()),
@@ -202,6 +211,7 @@ impl<'a> Route<'a> {
             | Self::Run(_)
             | Self::Control(..)
             | Self::Acknowledge(_)
+            | Self::SyncCommand(_)
             | Self::TestSink => Methods::Post,
             Self::Ping(call) => call.methods(),
             Self::Register | Self::Silences => Methods::GetPost,
@@ -218,6 +228,7 @@ impl<'a> Route<'a> {
             | Self::Logs(_)
             | Self::Stream
             | Self::Socket
+            | Self::Sync
             | Self::Alive
             | Self::Ready => Methods::Get,
         }
@@ -237,7 +248,8 @@ impl<'a> Route<'a> {
             | Self::Events
             | Self::Runs(_)
             | Self::Stream
-            | Self::Socket => Access::Read,
+            | Self::Socket
+            | Self::Sync => Access::Read,
             Self::Registered(_) => Access::Unregister,
             Self::History(name) => Access::Forget(name),
             // Services write secrets into their logs, and runs into their output.
@@ -245,6 +257,7 @@ impl<'a> Route<'a> {
             | Self::RunOf(..)
             | Self::Logs(_)
             | Self::Acknowledge(_)
+            | Self::SyncCommand(_)
             | Self::TestSink
             | Self::Silences
             | Self::Silence(_) => Access::Control,
@@ -362,6 +375,15 @@ mod tests {
         assert_eq!(parse("/api/register/a"), Route::Registered("a".into()));
         assert_eq!(parse("/api/stream"), Route::Stream);
         assert_eq!(parse("/api/ws"), Route::Socket);
+        assert_eq!(parse("/api/sync"), Route::Sync);
+        for (word, verb) in [
+            ("retry", SyncVerb::Retry),
+            ("confirm", SyncVerb::Confirm),
+            ("scan", SyncVerb::Scan),
+        ] {
+            let path = format!("/api/sync/{word}");
+            assert_eq!(Route::parse(&path).unwrap(), Route::SyncCommand(verb));
+        }
         assert_eq!(parse("/healthz"), Route::Alive);
         assert_eq!(parse("/readyz"), Route::Ready);
         for (word, verb) in [
@@ -455,6 +477,8 @@ mod tests {
         assert_eq!(access("/api/alerts/test"), "control");
         assert_eq!(access("/api/silences"), "control");
         assert_eq!(access("/api/alerts"), "read");
+        assert_eq!(access("/api/sync"), "read");
+        assert_eq!(access("/api/sync/confirm"), "control");
         assert_eq!(access("/api/runs/a/1"), "control");
         assert_eq!(access("/api/runs/a"), "read");
         assert_eq!(access("/api/run/a"), "signal");

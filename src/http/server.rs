@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
+use supervisor_actors::sync::SyncHandle;
 
 use super::api::{Api, ChildToken, Closing, Door, Patience, Shared};
 use super::awake::{Awake, Connected};
@@ -33,6 +34,7 @@ use super::hosts::Hosts;
 use super::listen;
 use super::logs::{self, Followers};
 use super::stream::Streams;
+use super::sync::Walks;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
 use crate::token::Token;
@@ -77,6 +79,8 @@ pub(crate) struct Options {
     pub(crate) alerts: AlertsHandle,
     /// What changes.
     pub(crate) feed: Arc<Feed>,
+    /// What is mirrored, if anything is.
+    pub(crate) sync: Option<SyncHandle>,
     /// The clocks.
     pub(crate) clock: Arc<dyn Clock>,
     /// For what happens to the API itself; requests are not logged.
@@ -108,6 +112,8 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         directory: options.directory,
         supervisor: options.supervisor,
         alerts: options.alerts,
+        sync: options.sync,
+        walks: Walks::default(),
         clock: options.clock,
         log: options.log,
         token: options.token,

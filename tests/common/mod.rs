@@ -2,6 +2,7 @@
 //! client, a look at processes, and waiting on conditions instead of guessed times.
 
 pub mod http;
+pub mod mirror;
 pub mod postgrest;
 pub mod process;
 pub mod proof;

@@ -186,3 +186,77 @@ fn f31_a_flood_of_pulses_is_counted_exactly_and_costs_no_memory() {
     );
     assert_eq!(world.service("sleeper").status, "healthy");
 }
+
+#[test]
+fn two_hundred_random_kills_while_500_files_change_lose_no_last_content() {
+    use crate::common::mirror::{difference, files, path, plan, rows, wait_quiet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const KILLS: u32 = 200;
+    let mut world = plan("on_delete = \"delete\"\nmax_wait = \"500ms\"").prepare();
+    let tree = path(&world, "docs");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mutator = {
+        let stop = Arc::clone(&stop);
+        let mut throw = random(7);
+        std::thread::spawn(move || {
+            let name = |n: u64| tree.join(format!("d{}/f{n}.md", n % 9));
+            for n in 0..9 {
+                fs::create_dir_all(tree.join(format!("d{n}"))).expect("a directory");
+            }
+            for n in 0..500 {
+                fs::write(name(n), format!("first {n}")).expect("written");
+            }
+            let mut number = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                number += 1;
+                let (one, other) = (throw(500), throw(500));
+                // Errors: what was renamed or removed by the last turn is not there.
+                let _ = match throw(10) {
+                    0 => fs::rename(name(one), name(other)),
+                    1 => fs::remove_file(name(one)),
+                    2 => {
+                        let new = tree.join(format!("d{}/.new", one % 9));
+                        fs::write(&new, format!("saved {number}"))
+                            .and_then(|()| fs::rename(new, name(one)))
+                    }
+                    _ => fs::write(name(one), format!("edit {number} of {one}")),
+                };
+                std::thread::sleep(Duration::from_micros(500));
+            }
+        })
+    };
+    let mut throw = random(11);
+    for _ in 0..KILLS {
+        world.spawn();
+        std::thread::sleep(Duration::from_millis(20 + throw(130)));
+        world.kill();
+    }
+    stop.store(true, Ordering::Relaxed);
+    mutator.join().expect("the files have changed");
+    world.start();
+    wait_quiet(&world);
+    // Held as too many at once, perhaps.
+    world.cli(&["sync", "confirm"]);
+    wait_quiet(&world);
+    let (files, rows) = (files(&world, "docs"), rows(&world, "docs"));
+    assert!(
+        files.len() > 100 && files == rows,
+        "{}",
+        difference(&files, &rows)
+    );
+    let verified = world.cli(&["sync", "verify"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+/// Numbers below a limit that look random, the same for the same seed.
+fn random(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed;
+    move |limit| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % limit
+    }
+}

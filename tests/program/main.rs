@@ -37,5 +37,6 @@ mod restarts;
 mod starts;
 mod stdout;
 mod stopping;
+mod sync;
 mod tables;
 mod watched;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sha2::Digest as _;
 
 use crate::common::World;
 use crate::common::http::{Address, Reply};
@@ -183,4 +184,146 @@ fn without_anything_to_mirror_there_is_no_schema() {
     let ran = world.cli(&["sync", "schema"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""), "{ran:?}");
     assert!(ran.err.contains("mysql"), "{ran:?}");
+}
+
+/// Files of a small project, and the hash of one.
+fn project(world: &World) -> impl Fn(&str) -> String {
+    let docs = world.file("docs");
+    std::fs::create_dir_all(docs.join("deep")).expect("directories");
+    for (name, text) in [
+        ("a.md", "A"),
+        ("deep/b c.md", "B"),
+        ("c.md", "C"),
+        ("d.txt", "D"),
+    ] {
+        std::fs::write(docs.join(name), text).expect("a file");
+    }
+    |text| {
+        let hash = sha2::Sha256::digest(text.as_bytes());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[test]
+fn verify_compares_every_path_with_the_project() {
+    let stack = Stack::start();
+    let world = World::plan()
+        .config("[sync]\ntarget = \"supabase\"\n[[sync.dirs]]\npath = \"docs\"\ntable = \"docs\"\n")
+        .prepare();
+    let hash = project(&world);
+    let url = stack.url();
+    let env = [
+        ("SUPABASE_URL", url.as_str()),
+        ("SUPABASE_KEY", SERVICE_KEY),
+    ];
+    let verify = || world.cli_with(&["sync", "verify"], &env);
+    let missing = verify();
+    assert_eq!((missing.code, missing.out.as_str()), (Some(1), ""));
+    assert!(
+        missing.err.contains("there is no table docs"),
+        "{missing:?}"
+    );
+    stack.schema(&world.cli(&["sync", "schema"]).out);
+    stack.sql(&format!(
+        "insert into docs (file_path, content_hash) values
+           ('docs/a.md', '{}'), ('docs/deep/b c.md', '{}'), ('docs/x.md', null)",
+        hash("A"),
+        hash("another"),
+    ));
+    let ran = verify();
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert_eq!(
+        ran.out,
+        "missing    docs  docs/c.md\n\
+         different  docs  docs/deep/b c.md\n\
+         extra      docs  docs/x.md\n\
+         Verified. Same: 1, Missing: 1, Different: 1, Extra: 1, Unreadable: 0\n"
+    );
+    let json = world.cli_with(&["--json", "sync", "verify"], &env);
+    assert_eq!(json.code, Some(3));
+    assert_eq!(json.json()["tables"][0]["missing"], json!(["docs/c.md"]));
+    stack.sql(&format!(
+        "insert into docs (file_path, content_hash) values ('docs/c.md', '{}');
+         update docs set content_hash = '{}' where file_path = 'docs/deep/b c.md'",
+        hash("C"),
+        hash("B"),
+    ));
+    // A row whose file is gone stays by default.
+    let ran = verify();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.out
+            .ends_with("Same: 3, Missing: 0, Different: 0, Extra: 1, Unreadable: 0\n")
+    );
+    for request in stack.gateway().take_seen() {
+        assert_eq!(request.method, "GET", "nothing is written");
+    }
+    assert!(!world.data().exists(), "nor here");
+}
+
+#[test]
+fn verify_compares_every_path_with_the_embedded_tables() {
+    let world = World::plan()
+        .config("[[sync.dirs]]\npath = \"docs\"\ntable = \"docs\"\n")
+        .prepare();
+    let hash = project(&world);
+    let none = world.cli(&["sync", "verify"]);
+    assert_eq!((none.code, none.out.as_str()), (Some(1), ""), "{none:?}");
+    assert!(
+        none.err.contains("nothing has been mirrored yet"),
+        "{none:?}"
+    );
+    std::fs::create_dir(world.data()).expect("a directory");
+    let database = rusqlite::Connection::open(world.data().join("tables.db")).expect("a database");
+    let ran = world.cli(&["sync", "verify"]);
+    assert!(
+        ran.out
+            .ends_with("Same: 0, Missing: 3, Different: 0, Extra: 0, Unreadable: 0\n")
+    );
+    database
+        .execute_batch(&format!(
+            "create table docs (file_path text primary key, content_hash text);
+             insert into docs values ('docs/a.md', '{}'), ('docs/c.md', '{}'), ('docs/deep/b c.md', '{}')",
+            hash("A"),
+            hash("C"),
+            hash("B"),
+        ))
+        .expect("rows");
+    let ran = world.cli(&["sync", "verify"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(
+        ran.out,
+        "Verified. Same: 3, Missing: 0, Different: 0, Extra: 0, Unreadable: 0\n"
+    );
+}
+
+#[test]
+fn without_a_key_there_is_nothing_to_verify() {
+    let world = World::plan()
+        .config("[sync]\ntarget = \"supabase\"\n[[sync.dirs]]\npath = \"docs\"\ntable = \"docs\"\n")
+        .prepare();
+    let verify = |env: &[(&str, &str)]| {
+        let ran = world.cli_with(&["sync", "verify"], env);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""), "{ran:?}");
+        ran.err
+    };
+    let unset = [("SUPABASE_SERVICE_ROLE_KEY", ""), ("SUPABASE_KEY", " ")];
+    let said = verify(&[
+        ("SUPABASE_URL", "https://x.supabase.co"),
+        unset[0],
+        unset[1],
+    ]);
+    assert!(
+        said.contains("set SUPABASE_SERVICE_ROLE_KEY or SUPABASE_KEY"),
+        "{said}"
+    );
+    let clear = [
+        ("SUPABASE_URL", "http://x.supabase.co"),
+        ("SUPABASE_KEY", SERVICE_KEY),
+    ];
+    let said = verify(&clear);
+    assert!(
+        said.contains("in the clear") && !said.contains(SERVICE_KEY),
+        "{said}"
+    );
 }

@@ -17,7 +17,7 @@ pub trait Files: Send + Sync {
     /// What is there instead, never [`Look::Here`].
     fn read(&self, file_path: &str) -> Result<(Vec<u8>, Content), Look>;
 
-    /// Whether a file is there.
+    /// Whether a file is there, or something that should be one: no directory, no link.
     fn exists(&self, file_path: &str) -> bool;
 
     /// Walks all directories, or what is below one, and asks of every file that belongs into a

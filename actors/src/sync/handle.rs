@@ -122,14 +122,20 @@ impl SyncHandle {
         }
     }
 
+    /// Puts on record, now, what is being debounced; returns when it is, or cannot be.
+    pub async fn flushed(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.debouncer.tell(Flush(done)) {
+            // A debouncer that died meanwhile knows of nothing any more.
+            let _ = tokio::time::timeout(FLUSH, flushed).await;
+        }
+    }
+
     /// Ends: sees nothing any more, puts on record what was edited last, and sends for so long
     /// at most. What is not sent then the next start sends. What was done.
     pub async fn stop(&self, patience: Duration) -> Totals {
         self.watcher.tell(Close);
-        let (done, flushed) = oneshot::channel();
-        if self.debouncer.tell(Flush(done)) {
-            let _ = tokio::time::timeout(FLUSH, flushed).await;
-        }
+        self.flushed().await;
         let _ = tokio::time::timeout(patience, self.drained()).await;
         self.totals().await.unwrap_or_default()
     }

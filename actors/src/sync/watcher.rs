@@ -51,6 +51,8 @@ const POLL_SHARE: u32 = 20;
 const RESCAN: Duration = Duration::from_secs(60 * 60);
 /// After so long a walk that could not be recorded is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What was found is not kept back for more walks when it is so much.
+const MOST_FOUND: usize = 10_000;
 
 /// See the module's page.
 pub(crate) struct Watcher {
@@ -63,8 +65,13 @@ pub(crate) struct Watcher {
     waiting: Vec<oneshot::Sender<Scanned>>,
     /// Directories to be walked, once the present walk is over.
     below: BTreeSet<String>,
+    /// What walks of directories found and the Debouncer has not been told: a directory's old
+    /// name and its new one are walked one after the other, and their files belong together.
+    found: Vec<Touch>,
     /// Whether a walk is under way.
     walking: bool,
+    /// Whether everything was walked since the start.
+    walked_once: bool,
     /// The directories of the configuration when they were last looked at.
     roots: Option<Vec<Option<u64>>>,
     /// When the kernel was asked to tell, the last time.
@@ -90,7 +97,9 @@ impl Watcher {
             wanted: None,
             waiting: Vec::new(),
             below: BTreeSet::new(),
+            found: Vec::new(),
             walking: false,
+            walked_once: false,
             roots: None,
             opened: Mono(0),
             timer: None,
@@ -179,6 +188,13 @@ impl Watcher {
         if !touches.is_empty() {
             // Bounded: the board holds each file once, and so many of them.
             hall.debouncer.tell(Touched(touches));
+        }
+        let directories = hall.spec.routes.directories();
+        for (directory, known) in directories.iter().zip(self.roots.iter_mut().flatten()) {
+            if told.directories.contains(&directory.shown) {
+                // Whatever stands there next time has not been walked.
+                *known = None;
+            }
         }
         self.below.extend(told.directories);
         if let Some(why) = told.everything {
@@ -349,7 +365,10 @@ impl Watcher {
         let mut scanned = Scanned::default();
         match done.walked {
             Ok(walked) => {
-                scanned = self.say(walked, done.whole);
+                // A walk that nobody asked for skips nothing that was not skipped before.
+                let counts = done.whole && (!waiting.is_empty() || !self.walked_once);
+                self.walked_once |= done.whole;
+                scanned = self.say(walked, done.whole, counts);
                 // Bounded: one a walk.
                 hall.syncer.tell(LedgerState(Ok(())));
             }
@@ -381,12 +400,12 @@ impl Watcher {
     }
 
     /// Says what a walk found, and passes on what it left.
-    fn say(&mut self, walked: Walked, whole: bool) -> Scanned {
+    fn say(&mut self, walked: Walked, whole: bool, counts: bool) -> Scanned {
         let world = Rc::clone(self.guard.world());
         let hall = self.hall();
         let recorded = &walked.recorded;
         let unchanged = walked.unchanged + recorded.unchanged;
-        if whole {
+        if counts {
             hall.shared.count(|totals| totals.skipped += unchanged);
         }
         let freed = hall.say(&world.log, recorded);
@@ -401,20 +420,16 @@ impl Watcher {
                 "count" => count, "names" => names.join(", "));
         }
         let changing = recorded.again.iter().cloned();
-        let touches: Vec<Touch> = walked
-            .young
-            .into_iter()
-            .chain(changing)
-            .chain(freed)
-            .map(|file_path| Touch {
-                file_path,
-                from: None,
-            })
-            .collect();
-        let left = touches.len();
-        if left > 0 {
+        let touches = walked.young.into_iter().chain(changing).chain(freed);
+        self.found.extend(touches.map(|file_path| Touch {
+            file_path,
+            from: None,
+        }));
+        let over = whole || self.below.is_empty() || self.found.len() >= MOST_FOUND;
+        if over && !self.found.is_empty() {
             // Bounded: one a walk, with each file once.
-            hall.debouncer.tell(Touched(touches));
+            hall.debouncer
+                .tell(Touched(std::mem::take(&mut self.found)));
         }
         Scanned {
             unchanged,

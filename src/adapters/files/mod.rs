@@ -16,7 +16,6 @@ use supervisor_actors::ports::files::{Files, Found, Look, Survey};
 use supervisor_core::sync::manifest::path_sum;
 use supervisor_core::sync::{Content, Routes};
 
-#[allow(unused_imports, reason = "the sync's actors, which use it, come next")]
 pub(crate) use eyes::KernelEyes;
 
 /// How many threads read and walk at once. More only wait for the disk.
@@ -51,7 +50,8 @@ impl Files for RealFiles {
 
     fn exists(&self, file_path: &str) -> bool {
         let meta = std::fs::symlink_metadata(self.routes.root().join(file_path));
-        meta.is_ok_and(|meta| meta.is_file())
+        // What cannot be read is there, too: it is said, not taken for a file that is gone.
+        meta.is_ok_and(|meta| !meta.is_dir() && !meta.is_symlink())
     }
 
     fn survey(&self, survey: &Survey<'_>) -> Found {
@@ -64,7 +64,11 @@ impl Files for RealFiles {
             let meta = std::fs::metadata(path)
                 .ok()
                 .filter(std::fs::Metadata::is_dir)?;
-            let numbers = [meta.dev(), meta.ino()].map(u64::to_le_bytes);
+            // A directory made where one was deleted has its inode, more often than not.
+            let made = meta.created().ok();
+            let made = made.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            let made = made.map_or(0, |at| at.as_nanos() as u64);
+            let numbers = [meta.dev(), meta.ino(), made].map(u64::to_le_bytes);
             Some(path_sum(numbers.as_flattened()))
         };
         roots.map(|directory| identity(&directory.path)).collect()

@@ -1,4 +1,5 @@
 //! Real files, real directories, the real kernel.
+#![expect(clippy::disallowed_methods, reason = "these tests wait in real time")]
 
 use super::*;
 
@@ -179,7 +180,7 @@ fn f77_an_unreadable_file_says_why() {
     }
     let home = Home::new();
     home.write("docs/a.md", "secret");
-    fs::set_permissions(home.path("docs/a.md"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(home.path("docs/a.md"), fs::Permissions::from_mode(0o0)).unwrap();
     assert!(
         matches!(home.look("docs/a.md"), Look::Unreadable { why, .. } if why.contains("ermission"))
     );
@@ -389,7 +390,7 @@ impl Watching {
         let eyes = KernelEyes::default();
         let sink = Arc::clone(&told);
         eyes.open(Arc::new(move |sighting| {
-            sink.lock().unwrap().push(sighting)
+            sink.lock().unwrap().push(sighting);
         }))
         .unwrap();
         for directory in directories {

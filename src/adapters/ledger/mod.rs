@@ -10,7 +10,9 @@
 //!                  └──damaged, deleted──▶ set aside, a new one, another epoch ──▶ open
 //! ```
 
+use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -343,7 +345,7 @@ impl Ledger for SqliteLedger {
     fn taken(&mut self, table: &str, key: &str) -> Result<Option<Taken>, StoreError> {
         let mut found = None;
         self.read_taken(schema::TAKEN, &[&table, &key], &mut |taken| {
-            found = Some(taken)
+            found = Some(taken);
         })?;
         Ok(found)
     }
@@ -351,7 +353,7 @@ impl Ledger for SqliteLedger {
     fn taken_of(&mut self, file_path: &str) -> Result<Vec<Taken>, StoreError> {
         let mut found = Vec::new();
         self.read_taken(schema::TAKEN_OF, &[&file_path], &mut |taken| {
-            found.push(taken)
+            found.push(taken);
         })?;
         Ok(found)
     }
@@ -359,7 +361,7 @@ impl Ledger for SqliteLedger {
     fn pending(&mut self, table: &str, key: &str) -> Result<Option<Pending>, StoreError> {
         let mut found = None;
         self.read_tasks(schema::TASK, &[&table, &key], &mut |task| {
-            found = Some(task)
+            found = Some(task);
         })?;
         Ok(found)
     }
@@ -380,7 +382,9 @@ impl Ledger for SqliteLedger {
             &limit,
         ];
         let mut found = Vec::new();
-        self.read_tasks(schema::TASKS, &values, &mut |task| found.push(task))?;
+        self.read_tasks(schema::TASKS, &values, &mut |task| {
+            found.push(task);
+        })?;
         Ok(found)
     }
 
@@ -590,19 +594,34 @@ fn between(below: &str) -> (String, String) {
 }
 
 /// Opens somebody's database to read it, without leaving anything beside it. Where nobody has
-/// it open, its log is read without the shared memory that SQLite would make, and left as it
-/// is; where somebody has, that memory is there already.
+/// it open and all of it is in its file, nothing else is looked at. A log that was left is read
+/// without the shared memory that SQLite would make, and stays; where somebody has it open,
+/// that memory is there already.
 fn look_at(path: &Path) -> Read<Connection> {
     use rusqlite::OpenFlags;
-    let mut shared = path.as_os_str().to_owned();
-    shared.push("-shm");
-    let in_use = Path::new(&shared).exists();
-    let mode = if in_use {
-        OpenFlags::SQLITE_OPEN_READ_ONLY
-    } else {
-        OpenFlags::SQLITE_OPEN_READ_WRITE
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
     };
-    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let in_use = beside("-shm").exists();
+    let log_is_empty = fs::metadata(beside("-wal")).map_or(true, |meta| meta.len() == 0);
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if !in_use && log_is_empty {
+        let mut uri = "file:".to_owned();
+        for byte in path.as_os_str().as_bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02x}");
+        }
+        uri.push_str("?immutable=1");
+        return Connection::open_with_flags(uri, read_only | OpenFlags::SQLITE_OPEN_URI);
+    }
+    let mode = if in_use {
+        read_only
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    };
+    let connection = Connection::open_with_flags(path, mode)?;
     connection.busy_timeout(std::time::Duration::from_secs(2))?;
     if !in_use {
         keep_log_on_close(&connection);

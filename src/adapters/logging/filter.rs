@@ -15,6 +15,9 @@ const CHATTY: [&str; 3] = ["actix", "mio", "awc"];
 /// log with it. Naming the module shows it.
 const OUTSIDERS: &str = "actix_http";
 
+/// What warns of each watched directory that somebody deletes.
+const WATCHER: &str = "notify";
+
 impl Levels {
     /// The level of a module: that of the longest name that fits, the later of equals.
     fn of(&self, module: &str) -> Level {
@@ -27,6 +30,7 @@ impl Levels {
         match named {
             Some((_, level)) => *level,
             None if module.starts_with(OUTSIDERS) => Level::Critical,
+            None if module.starts_with(WATCHER) => self.0.default.min(Level::Error),
             None if CHATTY.iter().any(|chatty| module.starts_with(chatty)) => {
                 one_less(self.0.default)
             }
@@ -193,6 +197,15 @@ mod tests {
         assert_eq!(levels(Level::Error, &[]).of("actix_server"), Level::Error);
         let named = levels(Level::Info, &[("actix_server", Level::Info)]);
         assert_eq!(named.of("actix_server::builder"), Level::Info);
+    }
+
+    #[test]
+    fn deleted_directories_are_nothing_to_warn_of() {
+        let module = "notify::inotify";
+        assert_eq!(levels(Level::Info, &[]).of(module), Level::Error);
+        assert_eq!(levels(Level::Critical, &[]).of(module), Level::Critical);
+        let named = levels(Level::Info, &[("notify", Level::Warning)]);
+        assert_eq!(named.of(module), Level::Warning);
     }
 
     #[test]

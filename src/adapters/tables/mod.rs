@@ -1,5 +1,6 @@
 //! The targets of the sync: where markdown is mirrored to. One file each.
 
+pub(crate) mod dry;
 pub(crate) mod sqlite;
 pub(crate) mod supabase;
 

@@ -86,6 +86,7 @@ impl World {
             supervisor: actors.supervisor.clone(),
             alerts: actors.alerts.clone(),
             feed: Arc::clone(&actors.feed),
+            sync: None,
             clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
             log: stage.log.logger(),
             patience: setup.patience,
