@@ -123,6 +123,9 @@ pub(super) enum Command {
     ///
     /// Exits 3 when anything counts as degraded or critical (with NAME: when that service is).
     Status(StatusArgs),
+    /// Show how the services are, go on showing it, and act on them by keys
+    #[cfg(feature = "top")]
+    Top,
     /// Start services
     Start(ChangeArgs),
     /// Stop services and wait until nothing of them is left

@@ -48,6 +48,10 @@ pub(crate) enum CliError {
     /// The command line makes no sense together with the environment.
     #[error("{0}")]
     Usage(String),
+    /// `top` into a pipe or a file.
+    #[cfg(feature = "top")]
+    #[error("top needs a terminal; `supervisor status --watch` does not")]
+    NoTerminal,
     /// A file is in the way.
     #[error("{} exists already and stays as it is", .0.display())]
     Exists(PathBuf),
@@ -91,6 +95,8 @@ impl CliError {
             // Whoever read our output has seen enough: nothing failed.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
             Self::Usage(_) => Exit::Usage,
+            #[cfg(feature = "top")]
+            Self::NoTerminal => Exit::Usage,
             Self::Project(_) => Exit::BadConfiguration,
             Self::Runtime(_)
             | Self::Output(_)

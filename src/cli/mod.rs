@@ -27,6 +27,8 @@ mod pulse;
 mod status;
 mod sync;
 mod table;
+#[cfg(feature = "top")]
+mod top;
 mod watch;
 
 use std::path::PathBuf;
@@ -191,6 +193,8 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Status(args) if args.watch => watch::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
+        #[cfg(feature = "top")]
+        Command::Top => top::run(context).await,
         Command::Start(args) => control::change(context, control::Change::Start, &args).await,
         Command::Stop(args) => control::change(context, control::Change::Stop, &args).await,
         Command::Restart(args) => control::change(context, control::Change::Restart, &args).await,

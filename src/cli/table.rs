@@ -36,7 +36,20 @@ pub(super) fn ink(level: Level) -> Ink {
 
 /// `1 critical, 1 warning, 3 healthy`: the worst first, what there is none of left out.
 pub(super) fn summary(services: &[&Service], look: Look) -> String {
-    let parts: Vec<String> = [
+    let parts: Vec<String> = counts(services)
+        .into_iter()
+        .map(|(level, n)| look.paint(ink(level), &format!("{n} {}", level.as_str())))
+        .collect();
+    if parts.is_empty() {
+        "no services".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// How many services are at each level, the worst first, what there is none of left out.
+pub(super) fn counts(services: &[&Service]) -> Vec<(Level, usize)> {
+    [
         Level::Critical,
         Level::Degraded,
         Level::Warning,
@@ -44,16 +57,12 @@ pub(super) fn summary(services: &[&Service], look: Look) -> String {
         Level::Unknown,
     ]
     .into_iter()
-    .filter_map(|level| {
+    .map(|level| {
         let n = services.iter().filter(|s| s.level() == level).count();
-        (n > 0).then(|| look.paint(ink(level), &format!("{n} {}", level.as_str())))
+        (level, n)
     })
-    .collect();
-    if parts.is_empty() {
-        "no services".to_owned()
-    } else {
-        parts.join(", ")
-    }
+    .filter(|(_, n)| *n > 0)
+    .collect()
 }
 
 /// A column: its heading, and how soon it is left out where there is little room.
@@ -170,12 +179,63 @@ fn outlook(service: &Service) -> Option<String> {
     Some(format!("waits for {by}"))
 }
 
-/// The table of those services, in their order.
-pub(super) fn table(services: &[&Service], look: Look, room: Room) -> String {
-    let rows: Vec<(Level, Vec<String>)> = services
+/// A table that somebody else draws: the columns for which there is room, and their texts.
+#[cfg(feature = "top")]
+pub(super) struct Grid {
+    pub(super) columns: Vec<GridColumn>,
+    pub(super) rows: Vec<(Level, Vec<String>)>,
+}
+
+/// A column of a [`Grid`].
+#[cfg(feature = "top")]
+pub(super) struct GridColumn {
+    pub(super) heading: &'static str,
+    pub(super) right: bool,
+    /// Of its longest text, in characters.
+    pub(super) width: usize,
+    pub(super) is_name: bool,
+    pub(super) is_level: bool,
+}
+
+/// The same table as [`table`].
+#[cfg(feature = "top")]
+pub(super) fn grid(services: &[&Service], width: Option<u16>) -> Grid {
+    let rows = texts(services);
+    let (shown, _) = choose(&rows, width);
+    let columns = shown.iter().map(|&at| GridColumn {
+        heading: COLUMNS[at].heading,
+        right: COLUMNS[at].right,
+        width: widest(&rows, at),
+        is_name: at == NAME,
+        is_level: at == LEVEL,
+    });
+    Grid {
+        columns: columns.collect(),
+        rows: rows
+            .into_iter()
+            .map(|(level, mut texts)| {
+                let shown = shown.iter().map(|&at| std::mem::take(&mut texts[at]));
+                (level, shown.collect())
+            })
+            .collect(),
+    }
+}
+
+fn texts(services: &[&Service]) -> Vec<(Level, Vec<String>)> {
+    services
         .iter()
         .map(|s| (s.level(), COLUMNS.iter().map(|c| (c.text)(s)).collect()))
-        .collect();
+        .collect()
+}
+
+fn widest(rows: &[(Level, Vec<String>)], at: usize) -> usize {
+    let texts = rows.iter().map(|(_, texts)| texts[at].chars().count());
+    texts.fold(COLUMNS[at].heading.len(), usize::max)
+}
+
+/// The table of those services, in their order.
+pub(super) fn table(services: &[&Service], look: Look, room: Room) -> String {
+    let rows = texts(services);
     let (shown, left) = choose(&rows, room.width);
     // Where rows may not wrap, the reason is cut to the last character that fits.
     let left = left.filter(|_| room.height.is_some());
@@ -265,10 +325,7 @@ fn choose(rows: &[(Level, Vec<String>)], width: Option<u16>) -> (Vec<usize>, Opt
     let Some(width) = width.map(usize::from) else {
         return (shown, None);
     };
-    let widest = |at: usize| {
-        let texts = rows.iter().map(|(_, texts)| texts[at].chars().count());
-        texts.fold(COLUMNS[at].heading.len(), usize::max)
-    };
+    let widest = |at: usize| widest(rows, at);
     let reasons = widest(REASON).min(REASON_WIDTH);
     loop {
         let others = shown.iter().filter(|&&at| at != REASON);

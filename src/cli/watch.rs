@@ -76,10 +76,10 @@ impl Drop for Screen {
 }
 
 /// The signals that end a watch, so that the terminal is left as it was.
-struct Ends([Signal; 3]);
+pub(super) struct Ends([Signal; 3]);
 
 impl Ends {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self([
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
@@ -87,7 +87,7 @@ impl Ends {
         ]))
     }
 
-    async fn recv(&mut self) {
+    pub(super) async fn recv(&mut self) {
         let [a, b, c] = &mut self.0;
         tokio::select! {
             biased;

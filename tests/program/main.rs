@@ -39,4 +39,5 @@ mod stdout;
 mod stopping;
 mod sync;
 mod tables;
+mod top;
 mod watched;
