@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -267,6 +267,7 @@ async fn serve(
         allowed_hosts: own.allowed_hosts,
         public_status: own.public_status,
         allow_registration: own.allow_registration,
+        host: own.name,
         token,
         child_token: Arc::new(move |name| child_token(&key, name)),
         ping_keys: settings.ping_keys,
@@ -281,6 +282,13 @@ async fn serve(
         patience: Patience::default(),
     })
     .map_err(StartError::Socket)?;
+    if let Some((url, invitation)) = servers.dashboard() {
+        info!(log, "the dashboard is open"; "url" => url, "sign_in" => "supervisor dashboard");
+        // A log is kept, and read by others: what signs in is for whoever sits here.
+        if io::stderr().is_terminal() {
+            eprintln!("dashboard, signed in (once, within ten minutes): {invitation}");
+        }
+    }
 
     let why = signals.end(log).await;
     // Nothing is paused or resumed while all is being stopped.

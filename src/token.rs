@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// The file in `data_dir` that holds a generated token.
@@ -75,11 +77,47 @@ impl Token {
         same(self.0.as_bytes(), presented)
     }
 
+    /// A seal under what somebody else keeps for us: only who knows the token can make one, and
+    /// it does not give the token away. 64 hexadecimal digits.
+    pub(crate) fn seal(&self, purpose: &str, text: &str) -> String {
+        // An HMAC takes a key of any length, so this cannot fail.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) else {
+            return String::new();
+        };
+        // The zero byte keeps purposes apart that begin alike.
+        for part in [purpose, "\0", text] {
+            mac.update(part.as_bytes());
+        }
+        hex(&mac.finalize().into_bytes())
+    }
+
     /// The secret itself, for those who must send it.
     #[cfg(test)]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
+}
+
+/// What nobody can guess, for a single use: 32 hexadecimal digits.
+///
+/// # Errors
+/// Where the kernel has no randomness to give.
+pub(crate) fn one_time() -> io::Result<String> {
+    Ok(hex(&random()?[..16]))
+}
+
+fn random() -> io::Result<[u8; 32]> {
+    let mut random = [0u8; 32];
+    let mut filled = 0;
+    while filled < random.len() {
+        filled +=
+            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(random)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compares in a time that depends on the lengths alone.
@@ -119,13 +157,7 @@ fn read(path: &Path) -> io::Result<Option<Token>> {
 
 /// Makes a new one: a temporary file, then a rename, so that a crash leaves none or a whole one.
 fn create(path: &Path) -> io::Result<Token> {
-    let mut random = [0u8; 32];
-    let mut filled = 0;
-    while filled < random.len() {
-        filled +=
-            rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())?;
-    }
-    let token = Token(random.iter().map(|byte| format!("{byte:02x}")).collect());
+    let token = Token(hex(&random()?));
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -215,6 +247,21 @@ mod tests {
                 .is(b"0123456789abcdeF")
         );
         assert!(!Token::new("0123456789abcdef").unwrap().is(b""));
+    }
+
+    #[test]
+    fn a_seal_depends_on_token_purpose_and_text() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let seal = token.seal("session", "a");
+        assert_eq!(seal.len(), 64);
+        assert_eq!(seal, token.seal("session", "a"));
+        assert_ne!(seal, token.seal("session", "b"));
+        assert_ne!(seal, token.seal("other", "a"));
+        assert_ne!(
+            seal,
+            Token::new("0123456789abcdeF").unwrap().seal("session", "a")
+        );
+        assert_ne!(one_time().unwrap(), one_time().unwrap());
     }
 
     #[test]

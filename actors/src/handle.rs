@@ -21,8 +21,8 @@ use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
     Ack, Control, DeleteHistory, Denied, GetEvents, GetOverview, GetRegistrations, GetRuns,
-    GetService, Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister, Unwatch,
-    Verb, Watch,
+    GetService, GetSpec, Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister,
+    Unwatch, Verb, Watch,
 };
 use crate::ports::{EventQuery, EventRow, RunQuery, RunRow, StoreError};
 use crate::registration::{Registered, Registration};
@@ -241,6 +241,16 @@ impl SupervisorHandle {
     pub async fn service(&self, name: &ServiceName) -> Result<Option<View>, Unreachable> {
         let supervisor = self.supervisor.get().ok_or(Unreachable)?;
         let answer = supervisor.send(GetService(name.clone())).await;
+        answer.map_err(|_| Unreachable)
+    }
+
+    /// A service as it is configured now.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn spec(&self, name: &ServiceName) -> Result<Option<ServiceSpec>, Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        let answer = supervisor.send(GetSpec(name.clone())).await;
         answer.map_err(|_| Unreachable)
     }
 

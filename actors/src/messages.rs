@@ -176,6 +176,11 @@ pub struct Overview {
 #[rtype(result = "Option<View>")]
 pub struct GetService(pub ServiceName);
 
+/// Anybody → Supervisor: a service as it is configured now.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<ServiceSpec>")]
+pub struct GetSpec(pub ServiceName);
+
 /// `run` → Supervisor: stop everything in reverse dependency order, or (leave) let it run on;
 /// answered when all that was to stop has stopped.
 #[derive(Debug, Clone, Copy, Message)]

@@ -65,8 +65,8 @@ use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start};
 use crate::internal;
 use crate::messages::{
     Announce, Announced, Control, Denied, Found, Freed, GetOverview, GetRegistrations, GetService,
-    Load, Overview, OwnTrouble, Pulse, Rebuilt, Record, Register, Report, SelfPulse, ServiceId,
-    Settle, Shutdown, Storage, Trouble, Unregister, Unwatch, Verb, Watch,
+    GetSpec, Load, Overview, OwnTrouble, Pulse, Rebuilt, Record, Register, Report, SelfPulse,
+    ServiceId, Settle, Shutdown, Storage, Trouble, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::StoreError;
 use crate::registration::{Registering, Registration};
@@ -481,6 +481,17 @@ impl Handler<GetService> for Supervisor {
             actor.look();
             let id = actor.find(&name);
             MessageResult(id.map(|id| actor.view_of(id)))
+        })
+    }
+}
+
+impl Handler<GetSpec> for Supervisor {
+    type Result = MessageResult<GetSpec>;
+
+    fn handle(&mut self, GetSpec(name): GetSpec, context: &mut Self::Context) -> Self::Result {
+        guarded(self, context, |actor, _| {
+            let id = actor.find(&name);
+            MessageResult(id.map(|id| ServiceSpec::clone(&actor.entries[id as usize].spec)))
         })
     }
 }

@@ -157,6 +157,8 @@ pub(super) enum Command {
     Ack(AckArgs),
     /// Have the alerts of services tell nobody for a while
     Silence(SilenceArgs),
+    /// Print an address of the dashboard that signs in once
+    Dashboard,
     /// Give a sign of life for a service, or report an error of it
     Pulse(PulseArgs),
     /// Run a command and tell of it as a run of a service

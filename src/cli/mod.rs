@@ -12,6 +12,7 @@ mod args;
 mod check;
 mod client;
 mod control;
+mod dashboard;
 mod deacon;
 mod endpoint;
 mod escape;
@@ -207,6 +208,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Alerts(args) => alerts::run(context, &args).await,
         Command::Ack(args) => alerts::acknowledge(context, &args).await,
         Command::Silence(args) => alerts::silence(context, &args).await,
+        Command::Dashboard => dashboard::run(context).await,
         Command::Pulse(args) => pulse::run(context, &args).await,
         Command::Deacon(args) => deacon::run(context, &args),
         Command::Sync(args) => sync::run(context, &args).await,

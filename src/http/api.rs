@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use supervisor_actors::sync::SyncHandle;
 use super::hosts::Hosts;
 use super::logs::Followers;
 use super::problem::Problem;
+use super::session::Codes;
 use super::stream::Streams;
 use super::sync::Walks;
 use super::throttle::Throttle;
@@ -78,6 +80,7 @@ pub(super) struct Shared {
     pub(super) walks: Walks,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: Logger,
+    pub(super) host: String,
     pub(super) token: Token,
     pub(super) child_token: ChildToken,
     pub(super) public_status: bool,
@@ -89,6 +92,8 @@ pub(super) struct Shared {
     pub(super) ping_keys: PingKeys,
     /// Apart from that of tokens: a wrong crontab must not keep the owner out.
     pub(super) ping_throttle: Throttle,
+    pub(super) codes: Codes,
+    pub(super) bound: watch::Receiver<Option<SocketAddr>>,
     pub(super) followers: Followers,
     pub(super) streams: Streams,
     pub(super) feed: Arc<Feed>,
@@ -106,6 +111,8 @@ pub(super) enum Door {
         hosts: Hosts,
         /// Whether only this machine can come in.
         loopback: bool,
+        /// Where it is.
+        port: u16,
     },
 }
 
@@ -125,6 +132,17 @@ impl Deref for Api {
 }
 
 impl Shared {
+    /// Where a browser on this machine finds us; none while no address is ours.
+    pub(super) fn address(&self) -> Option<String> {
+        let bound = (*self.bound.borrow())?;
+        let near = match bound.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        Some(format!("http://{}", SocketAddr::new(near, bound.port())))
+    }
+
     /// Waits for the supervisor's answer, but not for ever.
     pub(super) async fn ask<T>(
         &self,

@@ -4,6 +4,7 @@ use std::future::ready;
 use std::rc::Rc;
 
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::{Error, HttpRequest, HttpResponse};
 use futures_util::future::Either;
 
@@ -11,8 +12,8 @@ use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
 use super::{
-    alerts, events, guard, health, history, logs, pings, pulse, register, runs, services, stream,
-    sync, ws,
+    alerts, configured, events, guard, health, history, logs, page, pings, pulse, register, runs,
+    services, session, stream, sync, ws,
 };
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
@@ -73,8 +74,9 @@ async fn dispatch(
         Route::Run(name) => runs::tell(api, &name, request, payload).await,
         Route::HealthStatus => health::status(api).await,
         Route::HealthService(name) => health::service(api, &name).await,
-        Route::Services => services::list(api).await,
+        Route::Services => services::list(api, request).await,
         Route::Service(name) => services::one(api, &name).await,
+        Route::Config(name) => configured::show(api, &name).await,
         Route::Control(name, verb) => services::control(api, &name, verb, request, payload).await,
         Route::Register => register::register(api, request, payload).await,
         Route::Registered(name) => register::unregister(api, &name).await,
@@ -93,6 +95,15 @@ async fn dispatch(
         Route::Socket => ws::socket(api, request, payload),
         Route::Sync => sync::show(api).await,
         Route::SyncCommand(verb) => sync::command(api, verb, request, payload).await,
+        Route::Page => page::shell(request),
+        Route::Asset(version, name) => page::asset(request, &version, &name),
+        Route::SignIn if *request.method() == Method::POST => {
+            session::sign_in(api, request, payload).await
+        }
+        Route::SignIn => page::shell(request),
+        Route::SignOut => session::sign_out(api),
+        Route::Session => session::show(api, request),
+        Route::Invite => session::invite(api),
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }

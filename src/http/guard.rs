@@ -12,6 +12,10 @@
 //! | pulses, errors and runs told of a service | yes | yes | token, or that service's own |
 //! | a service's history deleted | yes | token, or that service's own | as on loopback |
 //! | control, logs, what a run printed | yes | token | token |
+//! | the dashboard's files, signing in | yes | yes | yes |
+//!
+//! Where a token is asked for, a session does, too ([`super::session`]): a browser's cookie. For
+//! what changes something it counts only beside a header that says from which page it comes.
 //!
 //! "Loopback" is the address that we listen on, not the peer's: a proxy on this machine makes
 //! every peer look local. On the Unix socket the file's mode has already decided, and tokens
@@ -24,14 +28,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use slog::warn;
 
+use supervisor_core::time::Mono;
+
 use super::api::{Api, Door};
 use super::problem::Problem;
 use super::routes::Access;
+use super::session;
 use crate::token::same;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -60,11 +68,24 @@ pub(super) fn addressed(door: &Door, request: &HttpRequest) -> Result<(), Proble
     }
     for site in headers.get_all(SEC_FETCH_SITE) {
         // `none`: typed or opened by the user.
-        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+        if !matches!(site.as_bytes(), b"same-origin" | b"none") && !is_link(request) {
             return Err(foreign_page());
         }
     }
     Ok(())
+}
+
+/// Whether somebody follows a link to the dashboard, from a message in a chat for example. It is
+/// the same for everybody, does nothing by being opened and cannot be framed.
+fn is_link(request: &HttpRequest) -> bool {
+    let says = |name: &str, value: &str| {
+        let mut values = request.headers().get_all(name);
+        values.next().is_some_and(|said| said == value) && values.next().is_none()
+    };
+    *request.method() == Method::GET
+        && matches!(request.path(), "/" | "/login")
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
 }
 
 fn foreign_page() -> Problem {
@@ -120,7 +141,7 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
         Access::Control | Access::Forget(_) => false,
     };
     let Some(authorization) = request.headers().get(header::AUTHORIZATION) else {
-        return if free {
+        return if free || in_session(api, request) {
             Ok(())
         } else {
             Err(Problem::unauthorized(
@@ -137,24 +158,13 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
     }
     let peer = peer(request);
     let now = api.clock.mono();
-    if let Some(wait) = api.throttle.wait(peer, now) {
-        return if free {
-            Ok(())
-        } else {
-            Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_wrong_tokens",
-                "too many wrong tokens came from this address",
-            )
-            .retry_after(wait.as_secs() + 1))
-        };
+    if let Err(wait) = not_throttled(api, peer, now) {
+        return if free { Ok(()) } else { Err(wait) };
     }
     if token.is_some_and(|token| api.token.is(token)) {
         return Ok(());
     }
-    if let Some(count) = api.throttle.wrong(peer, now) {
-        warn!(api.log, "wrong token presented"; "peer" => %peer, "count" => count);
-    }
+    note_wrong(api, peer, now);
     Err(Problem::unauthorized(
         "wrong_token",
         "this is not the supervisor's token; a service's own is good only for its pulses, errors and runs, and to delete its own history",
@@ -165,11 +175,40 @@ pub(super) fn permit(api: &Api, request: &HttpRequest, access: Access<'_>) -> Re
 pub(super) fn is_owner(api: &Api, request: &HttpRequest) -> bool {
     match api.door {
         Door::Unix => true,
-        Door::Tcp { .. } => request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(bearer)
-            .is_some_and(|token| api.token.is(token)),
+        Door::Tcp { .. } => match request.headers().get(header::AUTHORIZATION) {
+            Some(value) => bearer(value).is_some_and(|token| api.token.is(token)),
+            None => in_session(api, request),
+        },
+    }
+}
+
+/// Whether a signed-in browser sends it. What changes something must also say from which page
+/// it comes, as browsers do (and [`addressed`] has seen that it is ours): then it matters less
+/// what else a browser could be made to send its cookies with.
+fn in_session(api: &Api, request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let says_whence = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
+    (reads || says_whence) && session::is_good(api, headers)
+}
+
+/// Refuses who has presented too many wrong tokens.
+pub(super) fn not_throttled(api: &Api, peer: IpAddr, now: Mono) -> Result<(), Problem> {
+    match api.throttle.wait(peer, now) {
+        None => Ok(()),
+        Some(wait) => Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_wrong_tokens",
+            "too many wrong tokens came from this address",
+        )
+        .retry_after(wait.as_secs() + 1)),
+    }
+}
+
+/// Counts a wrong token.
+pub(super) fn note_wrong(api: &Api, peer: IpAddr, now: Mono) {
+    if let Some(count) = api.throttle.wrong(peer, now) {
+        warn!(api.log, "wrong token presented"; "peer" => %peer, "count" => count);
     }
 }
 

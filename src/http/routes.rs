@@ -35,6 +35,8 @@ pub(super) enum Route<'a> {
     Service(Cow<'a, str>),
     /// `/api/services/{name}/{verb}`; a pause gets its duration from the body.
     Control(Cow<'a, str>, Verb),
+    /// `/api/services/{name}/config`: as it is configured now.
+    Config(Cow<'a, str>),
     /// `/api/register`: who has registered, and one more.
     Register,
     /// `/api/register/{tag}`: one that goes.
@@ -69,6 +71,18 @@ pub(super) enum Route<'a> {
     Sync,
     /// `/api/sync/{verb}`.
     SyncCommand(SyncVerb),
+    /// `/`: the dashboard.
+    Page,
+    /// `/assets/{version}/{name}`: its files.
+    Asset(Cow<'a, str>, Cow<'a, str>),
+    /// `/login`: the same page, and what it trades for a session.
+    SignIn,
+    /// `/logout`.
+    SignOut,
+    /// `/api/session`: who somebody is to us.
+    Session,
+    /// `/api/login`: an address that signs in once.
+    Invite,
     /// `/healthz`.
     Alive,
     /// `/readyz`.
@@ -170,6 +184,7 @@ impl<'a> Route<'a> {
             ["api", "health", "service", _] => name_at(Self::HealthService, 3),
             ["api", "services"] => return Ok(Self::Services),
             ["api", "services", _] => name_at(Self::Service, 2),
+            ["api", "services", _, "config"] => name_at(Self::Config, 2),
             ["api", "services", _, verb] => {
                 let verb = verb_of(verb).ok_or_else(not_found)?;
                 return Ok(Self::Control(parts.swap_remove(2), verb));
@@ -196,6 +211,15 @@ impl<'a> Route<'a> {
             ["api", "sync", "retry"] => return Ok(Self::SyncCommand(SyncVerb::Retry)),
             ["api", "sync", "confirm"] => return Ok(Self::SyncCommand(SyncVerb::Confirm)),
             ["api", "sync", "scan"] => return Ok(Self::SyncCommand(SyncVerb::Scan)),
+            ["api", "session"] => return Ok(Self::Session),
+            ["api", "login"] => return Ok(Self::Invite),
+            [""] => return Ok(Self::Page),
+            ["login"] => return Ok(Self::SignIn),
+            ["logout"] => return Ok(Self::SignOut),
+            ["assets", _, _] => {
+                let name = parts.swap_remove(2);
+                return Ok(Self::Asset(parts.swap_remove(1), name));
+            }
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
             _ => return Err(not_found()),
@@ -212,14 +236,17 @@ impl<'a> Route<'a> {
             | Self::Control(..)
             | Self::Acknowledge(_)
             | Self::SyncCommand(_)
-            | Self::TestSink => Methods::Post,
+            | Self::TestSink
+            | Self::SignOut
+            | Self::Invite => Methods::Post,
             Self::Ping(call) => call.methods(),
-            Self::Register | Self::Silences => Methods::GetPost,
+            Self::Register | Self::Silences | Self::SignIn => Methods::GetPost,
             Self::Registered(_) | Self::History(_) | Self::Silence(_) => Methods::Delete,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
             | Self::Service(_)
+            | Self::Config(_)
             | Self::Alerts
             | Self::Alert(_)
             | Self::Events
@@ -229,6 +256,9 @@ impl<'a> Route<'a> {
             | Self::Stream
             | Self::Socket
             | Self::Sync
+            | Self::Page
+            | Self::Asset(..)
+            | Self::Session
             | Self::Alive
             | Self::Ready => Methods::Get,
         }
@@ -256,12 +286,20 @@ impl<'a> Route<'a> {
             Self::Control(..)
             | Self::RunOf(..)
             | Self::Logs(_)
+            | Self::Config(_)
             | Self::Acknowledge(_)
             | Self::SyncCommand(_)
             | Self::TestSink
             | Self::Silences
-            | Self::Silence(_) => Access::Control,
-            Self::Alive | Self::Ready => Access::Open,
+            | Self::Silence(_)
+            | Self::Invite => Access::Control,
+            Self::Page
+            | Self::Asset(..)
+            | Self::SignIn
+            | Self::SignOut
+            | Self::Session
+            | Self::Alive
+            | Self::Ready => Access::Open,
         }
     }
 }
@@ -279,7 +317,7 @@ fn verb_of(word: &str) -> Option<Verb> {
     })
 }
 
-fn not_found() -> Problem {
+pub(super) fn not_found() -> Problem {
     Problem::new(
         actix_web::http::StatusCode::NOT_FOUND,
         "not_found",
@@ -359,6 +397,7 @@ mod tests {
         );
         assert_eq!(parse("/api/services"), Route::Services);
         assert_eq!(parse("/api/services/a"), Route::Service("a".into()));
+        assert_eq!(parse("/api/services/a/config"), Route::Config("a".into()));
         assert_eq!(parse("/api/events"), Route::Events);
         assert_eq!(parse("/api/logs/a"), Route::Logs("a".into()));
         assert_eq!(parse("/api/run/a"), Route::Run("a".into()));
@@ -384,6 +423,15 @@ mod tests {
             let path = format!("/api/sync/{word}");
             assert_eq!(Route::parse(&path).unwrap(), Route::SyncCommand(verb));
         }
+        assert_eq!(parse("/"), Route::Page);
+        assert_eq!(parse("/login"), Route::SignIn);
+        assert_eq!(parse("/logout"), Route::SignOut);
+        assert_eq!(parse("/api/session"), Route::Session);
+        assert_eq!(parse("/api/login"), Route::Invite);
+        assert_eq!(
+            parse("/assets/7/app.js"),
+            Route::Asset("7".into(), "app.js".into())
+        );
         assert_eq!(parse("/healthz"), Route::Alive);
         assert_eq!(parse("/readyz"), Route::Ready);
         for (word, verb) in [
@@ -413,7 +461,8 @@ mod tests {
     #[test]
     fn anything_else_is_not_found() {
         for path in [
-            "/",
+            "/assets/app.js",
+            "/login/x",
             "/api",
             "/api/pulse",
             "/api/services/",
@@ -476,6 +525,10 @@ mod tests {
         assert_eq!(access("/api/alerts/7/ack"), "control");
         assert_eq!(access("/api/alerts/test"), "control");
         assert_eq!(access("/api/silences"), "control");
+        assert_eq!(access("/api/login"), "control");
+        assert_eq!(access("/api/services/a/config"), "control");
+        assert_eq!(access("/"), "open");
+        assert_eq!(access("/login"), "open");
         assert_eq!(access("/api/alerts"), "read");
         assert_eq!(access("/api/sync"), "read");
         assert_eq!(access("/api/sync/confirm"), "control");

@@ -33,6 +33,7 @@ use super::holder::holder;
 use super::hosts::Hosts;
 use super::listen;
 use super::logs::{self, Followers};
+use super::session::Codes;
 use super::stream::Streams;
 use super::sync::Walks;
 use super::throttle::Throttle;
@@ -63,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) public_status: bool,
     /// Whether services may register themselves.
     pub(crate) allow_registration: bool,
+    /// What this machine is called.
+    pub(crate) host: String,
     /// What allows everything.
     pub(crate) token: Token,
     /// What allows a service to speak for itself.
@@ -92,8 +95,7 @@ pub(crate) struct Options {
 /// The open doors.
 pub(crate) struct Servers {
     closing: watch::Sender<bool>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for a free port"))]
-    address: watch::Receiver<Option<SocketAddr>>,
+    shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
     socket: PathBuf,
 }
@@ -116,6 +118,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         walks: Walks::default(),
         clock: options.clock,
         log: options.log,
+        host: options.host,
         token: options.token,
         child_token: options.child_token,
         public_status: options.public_status,
@@ -126,6 +129,8 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         throttle: Throttle::default(),
         ping_keys: options.ping_keys,
         ping_throttle: Throttle::default(),
+        codes: Codes::default(),
+        bound: address_seen,
         followers: Followers::default(),
         streams: Streams::default(),
         feed: options.feed,
@@ -165,7 +170,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
     }
     Ok(Servers {
         closing,
-        address: address_seen,
+        shared,
         tasks,
         socket,
     })
@@ -175,7 +180,16 @@ impl Servers {
     /// The TCP address that is answered on; none while it is taken or not wanted.
     #[cfg(test)]
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        *self.address.borrow()
+        *self.shared.bound.borrow()
+    }
+
+    /// Where the dashboard is, and an address of it that signs in once; none while the TCP
+    /// address is taken or not wanted.
+    pub(crate) fn dashboard(&self) -> Option<(String, String)> {
+        let url = self.shared.address()?;
+        let code = self.shared.codes.issue(self.shared.clock.mono()).ok()?;
+        let invitation = format!("{url}/login#{code}");
+        Some((url, invitation))
     }
 
     /// Ends the streams, lets requests under way finish, closes both doors and removes the
@@ -236,6 +250,7 @@ impl Keeper {
                 let door = Door::Tcp {
                     hosts: Hosts::new(address, allowed_hosts),
                     loopback: address.ip().to_canonical().is_loopback(),
+                    port: address.port(),
                 };
                 bound.send_replace(Some(address));
                 info!(self.log, "listening"; "address" => %address);

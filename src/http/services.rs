@@ -8,16 +8,28 @@ use actix_web::http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use supervisor_actors::messages::{Denied, Verb};
-use supervisor_core::{ServiceName, View};
+use supervisor_core::{Level, ServiceName, View};
 
 use super::api::Api;
 use super::body::{self, Span};
 use super::health::json;
+use super::packed;
 use super::problem::Problem;
+use super::query::Query;
 
 #[derive(Serialize)]
 struct List {
     services: Vec<View>,
+    #[serde(flatten)]
+    follow: Option<Follow>,
+}
+
+/// More for who is going to follow.
+#[derive(Serialize)]
+struct Follow {
+    overall: Level,
+    /// What `GET /api/stream?last_event_id=` goes on from.
+    id: u64,
 }
 
 /// What a pause may say. The other verbs say nothing.
@@ -31,10 +43,26 @@ struct PauseBody {
 #[serde(deny_unknown_fields)]
 struct NoBody {}
 
-/// `GET /api/services`.
-pub(super) async fn list(api: &Api) -> Result<HttpResponse, Problem> {
-    let services = api.ask(api.supervisor.overview()).await?.services;
-    Ok(json(&List { services }))
+/// `GET /api/services?follow=1`. Who is going to follow the stream gets its snapshot here,
+/// compressed, as a stream is not.
+pub(super) async fn list(api: &Api, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string(), &["follow"])?;
+    let follows = match query.get("follow") {
+        None | Some("0" | "false") => false,
+        Some("1" | "true" | "") => true,
+        Some(other) => return Err(Query::wrong("follow", other, "0 or 1")),
+    };
+    // Before the services: what changes meanwhile is told once more.
+    let id = follows.then(|| api.feed.read().position());
+    let overview = api.ask(api.supervisor.overview()).await?;
+    let list = List {
+        services: overview.services,
+        follow: id.map(|id| Follow {
+            overall: overview.overall,
+            id,
+        }),
+    };
+    Ok(packed::json(&list, request.headers()).await)
 }
 
 /// `GET /api/services/{name}`.

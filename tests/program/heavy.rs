@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::common::script::{bash, command, sh};
 use crate::common::wait::{wait_until, wait_within};
 use crate::common::{World, alive, process};
+use crate::page;
 
 #[test]
 fn f28_a_hundred_random_kills_lose_nobody_and_double_nobody() {
@@ -259,4 +260,11 @@ fn random(seed: u64) -> impl FnMut(u64) -> u64 {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % limit
     }
+}
+
+#[test]
+fn ten_thousand_services_are_on_the_page_soon_and_scroll_smoothly() {
+    let services = (0..10_000).map(|n| format!("[services.many-{n:05}]\ninterval = \"1h\"\n"));
+    let mut world = World::plan().config(&services.collect::<String>()).start();
+    page::drive(&mut world, "many.mjs");
 }

@@ -29,6 +29,7 @@ mod incoming;
 mod jobs;
 mod levels;
 mod notify;
+mod page;
 mod pings;
 mod processes;
 mod progress;

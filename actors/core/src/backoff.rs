@@ -86,6 +86,12 @@ impl Backoff {
         })
     }
 
+    /// As its owner wrote it: the first and the last delay, the factor and the jitter.
+    #[must_use]
+    pub fn parts(&self) -> (Duration, Duration, f64, f64) {
+        (self.min, self.max, self.factor, self.jitter)
+    }
+
     /// The delay before restart `n` of a series, counted from 0, with `roll` in 0..1.
     #[must_use]
     pub fn delay(&self, n: u32, roll: f64) -> Duration {

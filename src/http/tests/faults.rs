@@ -149,7 +149,13 @@ async fn f67_a_slow_header_on_a_kept_connection_is_cut_off_too() {
 #[actix_web::test]
 async fn what_is_not_ours_is_404_and_a_wrong_method_is_405() {
     let world = World::new().await;
-    for path in ["/", "/nope", "/api", "/api/services/a/format", "/metrics/x"] {
+    for path in [
+        "/index.html",
+        "/nope",
+        "/api",
+        "/api/services/a/format",
+        "/metrics/x",
+    ] {
         let answer = world.tcp("GET", path, &[]).await;
         assert_eq!(
             (answer.status, &*answer.code()),

@@ -12,5 +12,6 @@ mod readers;
 mod register;
 mod rights;
 mod runs;
+mod session;
 mod stream;
 mod world;

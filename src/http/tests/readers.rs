@@ -1,7 +1,12 @@
 //! What is read: health, services, events, probes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use supervisor_actors::testing::external;
+
+use super::client::Answer;
 use super::world::{Setup, TOKEN, World};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -94,6 +99,34 @@ async fn a_head_is_a_get_without_its_body() {
         assert!(get.header("content-length").is_some());
         assert!(head.header("content-length").is_some());
     }
+}
+
+#[actix_web::test]
+async fn who_is_going_to_follow_gets_the_services_compressed_and_where_to_go_on() {
+    let services = (0..40).map(|n| external(&format!("many-{n}"), Duration::from_secs(30)));
+    let world = World::with(Setup {
+        specs: services.collect(),
+        ..Setup::default()
+    })
+    .await;
+    let plain = world.tcp("GET", "/api/services?follow=1", &[]).await;
+    assert_eq!(plain.header("content-encoding"), None);
+    let list = plain.json();
+    assert_eq!(keys(&list), ["id", "overall", "services"]);
+    assert!(list["id"].is_u64());
+    let gzip = ["Accept-Encoding: gzip"];
+    let packed = world.tcp("GET", "/api/services?follow=1", &gzip).await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let length = |answer: &Answer| -> usize {
+        let length = answer.header("content-length").unwrap();
+        length.parse().unwrap()
+    };
+    assert!(length(&packed) * 4 < length(&plain), "{}", packed.head);
+    // What is small is not worth it.
+    let one = world.tcp("GET", "/api/services/many-1", &gzip).await;
+    assert_eq!(one.header("content-encoding"), None);
+    let wrong = world.tcp("GET", "/api/services?follow=maybe", &[]).await;
+    assert_eq!(wrong.status, 400);
 }
 
 #[actix_web::test]

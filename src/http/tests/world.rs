@@ -78,6 +78,7 @@ impl World {
             allowed_hosts: vec!["box.example".to_owned()],
             public_status: setup.public_status,
             allow_registration: setup.allow_registration,
+            host: "box".to_owned(),
             token: Token::new("test-token-0123456789").unwrap(),
             child_token: Arc::new(|name| format!("child-token-of-{name}")),
             ping_keys: setup.ping_keys,
