@@ -2,8 +2,8 @@
 
 import { assert, error, level, pulse, row, test, url } from "./lib.mjs";
 
-// Each has something of its own to say.
-const names = Array.from({ length: 10_000 }, (_, n) => `many-${String(n).padStart(5, "0")}`);
+// Some have something of their own to say.
+const names = Array.from({ length: 2_000 }, (_, n) => `many-${String(n * 5).padStart(5, "0")}`);
 await Promise.all(
   Array.from({ length: 16 }, async () => {
     for (let name = names.pop(); name; name = names.pop()) await pulse(name);
@@ -31,7 +31,8 @@ await test(async (page) => {
   console.log(`first paint ${Math.round(paint)} ms, rows ${Math.round(shown)} ms`);
 
   const heading = await page.locator("h1").textContent();
-  assert.match(heading, /10,000|9,999/);
+  const counted = heading.replaceAll(",", "").match(/[0-9]+/g).map(Number);
+  assert.equal(counted.reduce((all, some) => all + some), 10_000, heading);
   const rows = () => page.locator("#rows tr[data-name]").count();
   assert.ok((await rows()) < 60, "only what is in sight exists");
   assert.equal(await page.getByRole("table").getAttribute("aria-rowcount"), "10001");
@@ -52,7 +53,8 @@ await test(async (page) => {
     return frames[Math.floor(frames.length / 2)];
   });
   assert.ok(slow < 150, `half of the frames take longer than ${slow} ms`);
-  await row(page, "many-09999").waitFor();
+  // The healthy come last.
+  await row(page, "many-09995").waitFor();
   assert.ok((await rows()) < 60);
 
   await page.keyboard.press("/");
