@@ -5,6 +5,7 @@ mod alone;
 mod cli;
 mod config;
 mod http;
+mod library;
 mod mirror;
 mod pauses;
 mod ping_keys;
@@ -17,6 +18,8 @@ mod uuid;
 mod watched;
 
 use std::process::ExitCode;
+
+pub use library::{Mirror, MirrorStats, StartMirrorError};
 
 /// The whole program, from its arguments to its exit code.
 #[must_use]

@@ -121,8 +121,10 @@ pub(crate) fn conclude(totals: Totals, log: &Logger) {
 }
 
 /// Ends a sync: what waits is put on record, and sent if the target takes it soon.
-pub(crate) async fn stop(sync: &SyncHandle, log: &Logger) {
-    conclude(sync.stop(LAST_WORDS).await, log);
+pub(crate) async fn stop(sync: &SyncHandle, log: &Logger) -> Totals {
+    let totals = sync.stop(LAST_WORDS).await;
+    conclude(totals, log);
+    totals
 }
 
 /// A sync without services: its own actors, and those that watch them.

@@ -152,9 +152,17 @@ pub fn wait_quiet(world: &World) -> Value {
     })
 }
 
-/// Bytes, times and inodes of everything below a directory of the tree.
-pub fn fingerprint(world: &World) -> BTreeMap<PathBuf, (u64, i64, i64, Vec<u8>)> {
-    fn walk(at: &Path, all: &mut BTreeMap<PathBuf, (u64, i64, i64, Vec<u8>)>) {
+/// Bytes, times and inodes of everything below a directory.
+pub type Fingerprint = BTreeMap<PathBuf, (u64, i64, i64, Vec<u8>)>;
+
+/// That of the tree.
+pub fn fingerprint(world: &World) -> Fingerprint {
+    fingerprint_of(&world.dir().join("tree"))
+}
+
+/// That of a directory.
+pub fn fingerprint_of(directory: &Path) -> Fingerprint {
+    fn walk(at: &Path, all: &mut Fingerprint) {
         for entry in fs::read_dir(at).expect("a directory").flatten() {
             let meta = entry.metadata().expect("metadata");
             let bytes = if meta.is_file() {
@@ -162,14 +170,16 @@ pub fn fingerprint(world: &World) -> BTreeMap<PathBuf, (u64, i64, i64, Vec<u8>)>
             } else {
                 Vec::new()
             };
-            let seen = (meta.ino(), meta.mtime_nsec(), meta.ctime_nsec(), bytes);
-            all.insert(entry.path(), seen);
+            let nanos = |seconds: i64, nanos: i64| seconds * 1_000_000_000 + nanos;
+            let modified = nanos(meta.mtime(), meta.mtime_nsec());
+            let changed = nanos(meta.ctime(), meta.ctime_nsec());
+            all.insert(entry.path(), (meta.ino(), modified, changed, bytes));
             if meta.is_dir() {
                 walk(&entry.path(), all);
             }
         }
     }
-    let mut all = BTreeMap::new();
-    walk(&world.dir().join("tree"), &mut all);
+    let mut all = Fingerprint::new();
+    walk(directory, &mut all);
     all
 }

@@ -225,6 +225,11 @@ impl World {
         self.file("data")
     }
 
+    /// One more variable in the environment of what is started from now on.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.env.push((key.to_owned(), value.to_owned()));
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -16,6 +16,7 @@ mod adoption;
 mod alert_sinks;
 mod alerts;
 mod api;
+mod athena;
 mod catalogue;
 mod cli;
 mod client;

@@ -153,8 +153,10 @@ fn f75_an_editors_atomic_save_is_one_sync() {
     write(&world, "docs/a.md", "old");
     let mut world = world;
     world.start();
-    wait_quiet(&world);
-    assert_eq!(said(&world, "Synced: a.md"), 1);
+    wait_mirrored(&world);
+    wait_until("it is said", || {
+        (said(&world, "Synced: a.md") == 1).then_some(())
+    });
     // As vim and many others save.
     write(&world, "docs/4913", "");
     fs::remove_file(path(&world, "docs/4913")).expect("removed");
@@ -166,8 +168,12 @@ fn f75_an_editors_atomic_save_is_one_sync() {
     write(&world, "docs/.a.md.tmp", "newer");
     fs::rename(path(&world, "docs/.a.md.tmp"), path(&world, "docs/a.md")).expect("renamed");
     wait_mirrored(&world);
-    wait_quiet(&world);
-    assert_eq!(said(&world, "Synced: a.md"), 3, "{}", world.output());
+    wait_until("it is said", || {
+        (said(&world, "Synced: a.md") >= 3).then_some(())
+    });
+    watch_for(Duration::from_millis(500), || {
+        assert_eq!(said(&world, "Synced: a.md"), 3, "{}", world.output());
+    });
 }
 
 #[test]
@@ -184,6 +190,9 @@ fn f74_links_are_not_followed() {
     symlink(path(&world, "docs"), path(&world, "docs/loop")).expect("linked");
     let mut world = world;
     world.start();
+    wait_until("the row is there", || {
+        (!rows(&world, "docs").is_empty()).then_some(())
+    });
     wait_quiet(&world);
     assert_eq!(
         rows(&world, "docs").into_keys().collect::<Vec<_>>(),
@@ -270,6 +279,16 @@ fn f77_f78_what_cannot_be_mirrored_is_said_and_holds_nobody_up() {
     wait_until("it is said", || {
         (said(&world, "a name that is not UTF-8 is left out") > 0).then_some(())
     });
+    // What waits for somebody is an alert, and is over when nothing waits any more.
+    let alerts = |wanted: &str| {
+        let reply = world.get(&format!("/api/alerts?state={wanted}"));
+        let alerts = reply.json()["alerts"].as_array().cloned();
+        let ours = |alert: &serde_json::Value| alert["reason"].to_string().contains("parked");
+        alerts.expect("alerts").into_iter().filter(ours).count()
+    };
+    wait_until("an alert", || (alerts("open") == 1).then_some(()));
+    fs::remove_file(path(&world, "docs/fifo.md")).expect("removed");
+    wait_until("its end", || (alerts("open") == 0).then_some(()));
 }
 
 #[test]

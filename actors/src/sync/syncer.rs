@@ -557,6 +557,8 @@ impl Handler<Wake> for Syncer {
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
         guarded(self, context, |actor, context| {
             actor.more = true;
+            // Files that cannot be read are parked, and freed, by those who look at them.
+            actor.parked_dirty = true;
             actor.pump(context);
         });
     }

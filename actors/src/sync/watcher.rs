@@ -358,9 +358,6 @@ impl Watcher {
         hall.shared.watch.borrow_mut().directories = hall.eyes.watched() as u64;
         if done.whole {
             hall.shared.scanning.set(false);
-            hall.shared
-                .last_scan
-                .set(Some((world.ports.clock.wall(), done.took)));
         }
         let mut scanned = Scanned::default();
         match done.walked {
@@ -384,6 +381,9 @@ impl Watcher {
             }
         }
         if done.whole {
+            // Not before what it found is known to wait.
+            let now = world.ports.clock.wall();
+            hall.shared.last_scan.set(Some((now, done.took)));
             info!(world.log, "sync: everything was looked at"; "unchanged" => scanned.unchanged,
                 "queued" => scanned.queued, "whole" => scanned.whole,
                 "took_ms" => done.took.as_millis());
