@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod http;
 mod library;
+mod maintenance;
 mod mirror;
 mod pauses;
 mod ping_keys;

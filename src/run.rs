@@ -38,6 +38,7 @@ use crate::alone;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, AlertSettings, OnExit, Settings};
 use crate::http::{self, Patience, Servers};
+use crate::maintenance;
 use crate::mirror::{self, MirrorError, Mode};
 use crate::pauses::{Pauses, estop_stands};
 use crate::signals::Signals;
@@ -199,6 +200,8 @@ async fn serve(
         }
         None => None,
     };
+    let windows = settings.alerts.windows.clone();
+    let open = maintenance::open_at(&windows, clock.wall());
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -228,6 +231,7 @@ async fn serve(
         sync,
         alerting: settings.alerts.policy.clone(),
         paused: estop_stands(&estop),
+        maintenance: open.clone(),
         log: log.clone(),
     });
 
@@ -248,7 +252,14 @@ async fn serve(
         log: log.clone(),
     };
     let manager = Manager::from_env(&|name| std::env::var(name).ok());
-    let mut watchers = Vec::new();
+    let calendar = actix_rt::spawn(maintenance::keep(
+        windows,
+        open,
+        universe.supervisor.clone(),
+        clock.clone(),
+        log.clone(),
+    ));
+    let mut watchers = vec![calendar];
     if let Some(manager) = manager.clone() {
         watchers.push(actix_rt::spawn(pulse.clone().notify(manager)));
     }

@@ -21,8 +21,8 @@ use crate::door::{Door, Permit};
 use crate::link::{Link, Refused};
 use crate::messages::{
     Ack, Control, DeleteHistory, Denied, GetEvents, GetOverview, GetRegistrations, GetRuns,
-    GetService, GetSpec, Informed, Overview, Record, Register, ServiceId, Shutdown, Unregister,
-    Unwatch, Verb, Watch,
+    GetService, GetSpec, Informed, Maintain, OpenWindow, Overview, Record, Register, ServiceId,
+    Shutdown, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::{EventQuery, EventRow, RunQuery, RunRow, StoreError};
 use crate::registration::{Registered, Registration};
@@ -252,6 +252,18 @@ impl SupervisorHandle {
         let supervisor = self.supervisor.get().ok_or(Unreachable)?;
         let answer = supervisor.send(GetSpec(name.clone())).await;
         answer.map_err(|_| Unreachable)
+    }
+
+    /// These maintenance windows are open now, and no others.
+    ///
+    /// # Errors
+    /// Where it does not answer: it is to be told again.
+    pub async fn maintain(&self, open: Vec<OpenWindow>) -> Result<(), Unreachable> {
+        let supervisor = self.supervisor.get().ok_or(Unreachable)?;
+        supervisor
+            .send(Maintain(open))
+            .await
+            .map_err(|_| Unreachable)
     }
 
     /// What an operator wants of a service.

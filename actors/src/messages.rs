@@ -6,7 +6,7 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use supervisor_core::alert::{
-    Alert, AlertId, Fact, Pattern, Refused, Silence, SilenceId, SinkName,
+    Alert, AlertId, Fact, Lasting, Pattern, Refused, Silence, SilenceId, SinkName,
 };
 use supervisor_core::event::{Change, Event, Exit, Generation, Moment};
 use supervisor_core::run::Run;
@@ -258,6 +258,9 @@ pub struct Mark {
     pub mono: Mono,
     /// The boot that the monotonic clock counts from.
     pub boot: String,
+    /// Whether whoever left it was being stopped; `None` from an older version, which did not
+    /// say.
+    pub stopping: Option<bool>,
 }
 
 /// Tells one waiting client whether its information is on record. Dropped unused, it says
@@ -460,6 +463,31 @@ pub(crate) struct Deaths;
 
 // === alerts ===
 
+/// A keeper of calendars → Supervisor: these maintenance windows are open now, and no others.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Maintain(pub(crate) Vec<OpenWindow>);
+
+/// A maintenance window that is open: the services that it covers are judged, but nobody is
+/// told of them and they are not poked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenWindow {
+    /// Its name.
+    pub name: String,
+    /// Which services.
+    pub services: Vec<Pattern>,
+    /// When it closes.
+    pub until: Timestamp,
+}
+
+impl OpenWindow {
+    /// Whether it covers that service. What is wrong with ourselves is told at any time.
+    #[must_use]
+    pub fn covers(&self, service: &ServiceName) -> bool {
+        !service.is_internal() && self.services.iter().any(|one| one.matches(service))
+    }
+}
+
 /// Supervisor → Alerter: how services are now, as far as alerts care.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -497,8 +525,8 @@ pub(crate) enum OwnTrouble {
         level: Level,
         /// In a sentence.
         reason: String,
-        /// Whether it goes on until it is said to be over.
-        lasts: bool,
+        /// How long it goes on.
+        lasts: Lasting,
     },
     /// It is over.
     Over {

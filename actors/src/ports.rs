@@ -26,6 +26,8 @@ use crate::spec::{Nudge, ProcessSpec, ServiceSpec};
 pub trait Clock: Send + Sync {
     /// The monotonic clock, suspend excluded.
     fn mono(&self) -> Mono;
+    /// The monotonic clock, suspend included: the wall clock should go on as far as this one.
+    fn uptime(&self) -> Mono;
     /// The wall clock.
     fn wall(&self) -> Timestamp;
 }

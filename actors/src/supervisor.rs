@@ -20,12 +20,14 @@
 //! - `turn`: time: the timer, stalls, the wheel, what is done each second;
 //! - `tell`: log, history, memory;
 //! - `concern`: what alerts are about;
+//! - `maintenance`: windows in which services are judged and otherwise left alone;
 //! - `order`: starting and stopping in the order of dependencies;
 //! - `roll`: who is watched: services come and go while everything runs;
 //! - `show`: what whoever looks on is shown.
 
 mod concern;
 mod decide;
+mod maintenance;
 mod missing;
 mod order;
 mod roll;
@@ -47,6 +49,7 @@ use actix::{
 use slog::{error, warn};
 use tokio::sync::oneshot;
 
+use supervisor_core::alert::Lasting;
 use supervisor_core::beats::Beats;
 use supervisor_core::dependency::Dependencies;
 use supervisor_core::event::{Event, EventKind, Moment, RestartKind};
@@ -145,6 +148,8 @@ pub(crate) struct Supervisor {
     /// How many services count for a storm, and when they were counted.
     weighed: Option<(Mono, usize)>,
     refused: u64,
+    /// The clocks a second ago: uptime and wall.
+    clocks: Option<(Mono, Timestamp)>,
     /// Reused by each turn.
     fired: Vec<u32>,
     showing: Showing,
@@ -233,6 +238,7 @@ impl Supervisor {
             storage: Ok(()),
             weighed: None,
             refused: 0,
+            clocks: None,
             fired: Vec::new(),
             showing: Showing::default(),
         }
@@ -271,6 +277,16 @@ impl Supervisor {
         self.follow();
         self.miss(unknown);
         self.ready_if_announced();
+        if let Some(reason) = world.crashed.take() {
+            warn!(world.log, "the last supervisor was not stopped"; "how" => &reason);
+            self.own_trouble(OwnTrouble::Is {
+                what: "restarted",
+                level: Level::Degraded,
+                reason: reason.clone(),
+                lasts: Lasting::For(turn::TOGETHER),
+            });
+            self.tell_of_us(Subject::Supervisor, reason, Level::Degraded);
+        }
     }
 
     /// The memories that can be read, and the rows of those whom nobody knows; what cannot be
@@ -613,7 +629,7 @@ impl Handler<Storage> for Supervisor {
                     what,
                     level: Level::Degraded,
                     reason: format!("nothing can be recorded: {why}"),
-                    lasts: true,
+                    lasts: Lasting::UntilOver,
                 },
             });
             actor.storage = storage;

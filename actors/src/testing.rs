@@ -149,6 +149,7 @@ impl Stage {
             sync,
             alerting: alerting(),
             paused: None,
+            maintenance: Vec::new(),
             log: self.log.logger(),
         });
         self.machine.attach(&universe.directory);

@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::guardian::{Guard, Guardian, Subject};
 use crate::handle::{AlertsHandle, Directory, SupervisorHandle};
 use crate::internal;
-use crate::messages::ServiceId;
+use crate::messages::{OpenWindow, ServiceId};
 use crate::registration::Admit;
 use crate::service::Service;
 use crate::spec::ServiceSpec;
@@ -42,6 +42,8 @@ pub struct Setup {
     pub alerting: AlertPolicy,
     /// Why all services are paused before the first start, if they are.
     pub paused: Option<String>,
+    /// Which maintenance windows are open.
+    pub maintenance: Vec<OpenWindow>,
     /// Where everything is logged.
     pub log: Logger,
 }
@@ -73,6 +75,7 @@ impl Universe {
             setup.alerting,
             setup.admit,
             setup.paused,
+            setup.maintenance,
             setup.log,
         );
         for spec in setup

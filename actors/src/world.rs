@@ -22,7 +22,7 @@ use crate::feed::Feed;
 use crate::guardian::{Death, Guardian, Subject};
 use crate::handle::{Directory, Vital};
 use crate::link::Link;
-use crate::messages::{Deaths, Freed, Leave, ServiceId};
+use crate::messages::{Deaths, Freed, Leave, OpenWindow, ServiceId};
 use crate::ports::alerts::{AlertSink, AlertStore};
 use crate::ports::{Clock, DeaconFile, Dice, Errands, Marks, Processes, Store};
 use crate::registration::{Admit, Registration};
@@ -107,6 +107,11 @@ pub(crate) struct World {
     pub(crate) closing: Cell<bool>,
     /// Why all that is watched from the beginning is paused before its first start.
     pub(crate) paused: Option<String>,
+    /// Which maintenance windows are open.
+    pub(crate) maintenance: RefCell<Vec<OpenWindow>>,
+    /// How the supervisor before us ended, in a sentence, if nobody had stopped it; until that
+    /// is told.
+    pub(crate) crashed: RefCell<Option<String>>,
     /// Whom to wake when pulses wait in a service's slot, by [`ServiceId`].
     ears: RefCell<Vec<Option<Waker>>>,
     sinks: Cell<u32>,
@@ -122,9 +127,11 @@ impl World {
         alerting: AlertPolicy,
         admit: Admit,
         paused: Option<String>,
+        maintenance: Vec<OpenWindow>,
         log: Logger,
     ) -> Rc<Self> {
         let started_at = ports.clock.wall();
+        let crashed = how_it_ended(&*ports.marks, ports.clock.mono());
         Rc::new(Self {
             ports: Near {
                 clock: ports.clock,
@@ -155,6 +162,8 @@ impl World {
             admit,
             started_at,
             paused,
+            maintenance: RefCell::new(maintenance),
+            crashed: RefCell::new(crashed),
             closing: Cell::new(false),
             ears: RefCell::default(),
             sinks: Cell::new(0),
@@ -285,4 +294,21 @@ impl World {
             .position(|death| death.due.is_none_or(|due| due <= now))?;
         deaths.remove(next)
     }
+}
+
+/// How the supervisor ended that left the mark, in a sentence, unless it was stopped.
+fn how_it_ended(marks: &dyn Marks, now: Mono) -> Option<String> {
+    let mark = marks.read()?;
+    if mark.stopping != Some(false) {
+        return None;
+    }
+    Some(if mark.boot == marks.boot() {
+        format!(
+            "the supervisor ended without being stopped (killed, or a crash) and is back after \
+             {:.1} s; what it runs was found again",
+            now.since(mark.mono).as_secs_f64()
+        )
+    } else {
+        "the machine went down without stopping the supervisor; both are back".to_owned()
+    })
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use supervisor_actors::messages::{OpenWindow, Verb};
 use supervisor_actors::ports::{Clock as _, StoreError};
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::testing::{PausedSystem, Script, Stage, pulsing, settle};
-use supervisor_core::alert::AlertId;
+use supervisor_core::alert::{AlertId, Pattern};
+use supervisor_core::{Level, ServiceName, Timestamp};
 use tokio::time::sleep;
 
 fn secs(seconds: u64) -> Duration {
@@ -234,7 +236,10 @@ async fn f25_our_own_stall_is_one_alert_about_ourselves() {
     sleep(secs(10)).await;
     stage.clock.freeze(secs(60));
     stage.machine.freeze(secs(60));
-    sleep(secs(60)).await;
+    sleep(secs(30)).await;
+    stage.clock.freeze(secs(10));
+    stage.machine.freeze(secs(10));
+    sleep(secs(120)).await;
     assert_eq!(stage.ops.got(), [""; 0]);
     assert_eq!(
         stage.log_sink.got(),
@@ -302,6 +307,250 @@ fn the_next_supervisor_tells_nobody_again_and_forgets_nothing() {
         });
     };
     life(true, &[]);
-    life(false, &["firing worker critical"]);
-    life(false, &["firing worker critical"]);
+    // That it was killed is news of its own, once.
+    let told = [
+        "firing worker critical",
+        "firing supervisor: restarted degraded",
+    ];
+    life(false, &told);
+    life(false, &told);
+}
+
+fn window(name: &str, services: &str) -> OpenWindow {
+    OpenWindow {
+        name: name.to_owned(),
+        services: vec![Pattern::new(services).unwrap()],
+        // 2026-01-02T20:00:00Z
+        until: Timestamp(1_767_384_000_000_000),
+    }
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn in_a_maintenance_window_a_hang_is_seen_but_neither_poked_nor_told() {
+    let stage = Stage::new();
+    let universe = stage
+        .start(crew(&stage, &["db-1", "web", "other", "third"]))
+        .await;
+    sleep(secs(10)).await;
+    let open = vec![window("nightly", "db-*")];
+    universe.supervisor.maintain(open).await.unwrap();
+    stage.machine.hang("db-1");
+    sleep(secs(300)).await;
+    let view = universe.view("db-1").await;
+    assert_eq!(view.status, Level::Critical, "muted, not blind");
+    assert_eq!(view.maintenance.as_deref(), Some("nightly"));
+    assert_eq!(view.restarts, 0, "nobody pokes it");
+    assert_eq!(stage.log_sink.got(), [""; 0]);
+    let alert = universe.alerts.open().await.unwrap()[0].clone();
+    let why = universe.alerts.why(alert.id).await.unwrap().unwrap();
+    assert_eq!(
+        why[0],
+        "nobody is told now: maintenance window nightly covers its service until \
+         2026-01-02T20:00:00Z"
+    );
+    // Others are looked after as ever.
+    stage.machine.hang("web");
+    sleep(secs(20)).await;
+    assert!(universe.view("web").await.restarts > 0);
+    assert_eq!(universe.view("web").await.maintenance, None);
+    // Its end: what hangs still is poked at once, and nobody need hear of it.
+    universe.supervisor.maintain(Vec::new()).await.unwrap();
+    sleep(secs(30)).await;
+    let view = universe.view("db-1").await;
+    assert_eq!((view.status, view.restarts), (Level::Healthy, 1));
+    assert_eq!(stage.ops.got(), [""; 0]);
+    let said: Vec<_> = universe
+        .events("internal.supervisor")
+        .await
+        .into_iter()
+        .map(|event| event.reason)
+        .filter(|reason| reason.contains("maintenance"))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "maintenance window nightly opens until 2026-01-02T20:00:00Z: 1 services are \
+             neither poked nor told of",
+            "maintenance window nightly closes"
+        ]
+    );
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn what_is_still_bad_when_a_window_closes_is_told_then() {
+    let stage = Stage::new();
+    let mut specs = crew(&stage, &["db-1", "web", "other"]);
+    let mut policy = (*specs[0].policy).clone();
+    policy.poke_on.stale = false;
+    specs[0].policy = std::sync::Arc::new(policy);
+    let universe = stage.start(specs).await;
+    sleep(secs(10)).await;
+    // It outlives the actor that knows it.
+    let open = vec![window("nightly", "db-*")];
+    universe.supervisor.maintain(open).await.unwrap();
+    stage.machine.hang("db-1");
+    sleep(secs(60)).await;
+    stage.dice.panic_once();
+    sleep(secs(60)).await;
+    assert_eq!(
+        universe.view("db-1").await.maintenance.as_deref(),
+        Some("nightly")
+    );
+    assert!(!stage.ops.got().contains(&"firing db-1 critical".to_owned()));
+    universe.supervisor.maintain(Vec::new()).await.unwrap();
+    sleep(secs(10)).await;
+    assert!(stage.ops.got().contains(&"firing db-1 critical".to_owned()));
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn f24_a_suspend_is_nobody_s_fault_and_no_jump_of_the_clock() {
+    let stage = Stage::new();
+    let universe = stage
+        .start(crew(&stage, &["worker", "other", "third"]))
+        .await;
+    sleep(secs(10)).await;
+    let before = stage.store.events().len();
+    stage.clock.suspend(secs(8 * 3_600));
+    sleep(secs(60)).await;
+    assert_eq!(stage.store.events().len(), before);
+    assert_eq!(stage.log_sink.got(), [""; 0]);
+    for name in ["worker", "other", "third"] {
+        assert_eq!(universe.view(name).await.status, Level::Healthy);
+        assert_eq!(stage.machine.launches(name), 1);
+    }
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn f23_a_wall_clock_that_jumps_is_one_alert_about_ourselves() {
+    let stage = Stage::new();
+    let universe = stage
+        .start(crew(&stage, &["worker", "other", "third"]))
+        .await;
+    sleep(secs(10)).await;
+    for leap in [-3_600, 10 * 365 * 86_400] {
+        stage.clock.set_wall_by(leap);
+        sleep(secs(10)).await;
+    }
+    let open = universe.alerts.open().await.unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert!(
+        open[0]
+            .reason
+            .starts_with("the wall clock was set 315360000.0 s forward, to 2035-12-31"),
+        "{}",
+        open[0].reason
+    );
+    sleep(secs(120)).await;
+    assert_eq!(
+        stage.log_sink.got(),
+        [
+            "firing supervisor: clock warning",
+            "resolved supervisor: clock warning"
+        ]
+    );
+    assert_eq!(stage.ops.got(), [""; 0]);
+    assert_eq!(universe.view("worker").await.status, Level::Healthy);
+}
+
+#[test]
+fn our_own_death_is_one_alert_and_an_orderly_end_is_none() {
+    let stage = std::cell::RefCell::new(None::<Stage>);
+    let life = |orderly: bool| {
+        PausedSystem::new().block_on(async {
+            let here = stage.borrow_mut().get_or_insert_with(Stage::new).clone();
+            let universe = here.start(crew(&here, &["worker", "other", "third"])).await;
+            sleep(secs(20)).await;
+            if orderly {
+                // Long enough for what was said to be over, too.
+                sleep(secs(120)).await;
+                universe.supervisor.shutdown(true).await;
+            }
+            (
+                here.ops.got(),
+                universe.alerts.open().await.unwrap_or_default(),
+            )
+        })
+    };
+    life(true);
+    let (got, open) = life(false);
+    assert_eq!((got.len(), open.len()), (0, 0), "it was stopped: {got:?}");
+    let fired = "firing supervisor: restarted degraded";
+    let (got, open) = life(false);
+    assert_eq!(got, [fired]);
+    assert!(
+        open[0]
+            .reason
+            .starts_with("the supervisor ended without being stopped (killed, or a crash)"),
+        "{}",
+        open[0].reason
+    );
+    let (got, open) = life(false);
+    assert_eq!(got, [fired], "soon after it is the same trouble");
+    assert!(open[0].reason.contains("twice since"), "{}", open[0].reason);
+    stage.borrow().as_ref().unwrap().marks.reboot();
+    let (_, open) = life(true);
+    assert_eq!(open.len(), 0);
+    let (got, _) = life(false);
+    assert_eq!(got, [fired, "resolved supervisor: restarted degraded"]);
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn f58_couriers_come_back_at_times_of_their_own() {
+    let mut came = Vec::new();
+    for roll in [0.0, 0.5, 0.999] {
+        let stage = Stage::new();
+        stage.dice.set(roll);
+        stage.ops.refuse("HTTP 503");
+        let mut specs = crew(&stage, &["worker", "other", "third"]);
+        let mut policy = (*specs[0].policy).clone();
+        policy.poke_on.stale = false;
+        specs[0].policy = std::sync::Arc::new(policy);
+        let _universe = stage.start(specs).await;
+        sleep(secs(10)).await;
+        stage.machine.hang("worker");
+        sleep(secs(600)).await;
+        stage.ops.accept();
+        let mut waited = Duration::ZERO;
+        while !stage
+            .ops
+            .got()
+            .contains(&"firing worker critical".to_owned())
+        {
+            sleep(Duration::from_millis(100)).await;
+            waited += Duration::from_millis(100);
+            assert!(waited <= secs(5 * 60 + 90), "at most the longest pause");
+        }
+        came.push(waited);
+    }
+    came.dedup();
+    assert_eq!(came.len(), 3, "{came:?}");
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn misses_that_alert_nobody_change_levels_all_the_same() {
+    let stage = Stage::new();
+    let mut specs = crew(&stage, &["worker", "other", "third"]);
+    let mut policy = (*specs[0].policy).clone();
+    policy.poke_on.stale = false;
+    policy.alert_on_miss = false;
+    specs[0].policy = std::sync::Arc::new(policy);
+    let universe = stage.start(specs).await;
+    sleep(secs(10)).await;
+    stage.machine.hang("worker");
+    sleep(secs(60)).await;
+    assert_eq!(universe.view("worker").await.status, Level::Critical);
+    assert_eq!(stage.log_sink.got(), [""; 0]);
+    let id = universe.alerts.open().await.unwrap()[0].id;
+    let why = universe.alerts.why(id).await.unwrap().unwrap();
+    assert!(why[0].contains("alert_on_miss = false"), "{why:?}");
+    // A pause holds it in other words, and goes on where it was.
+    let name = ServiceName::new("worker").unwrap();
+    let paused = universe.supervisor.control(&name, Verb::Pause(None)).await;
+    assert!(paused.unwrap().is_ok());
+    sleep(secs(1)).await;
+    let why = universe.alerts.why(id).await.unwrap().unwrap();
+    assert!(
+        why[0].contains("its service is paused: operator"),
+        "{why:?}"
+    );
 }

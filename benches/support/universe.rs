@@ -31,6 +31,10 @@ impl Clock for RealClock {
         Mono(super::mono())
     }
 
+    fn uptime(&self) -> Mono {
+        self.mono()
+    }
+
     fn wall(&self) -> Timestamp {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
         let micros = since.map_or(0, |since| since.as_micros());
@@ -109,6 +113,7 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
         sync: None,
         alerting: Default::default(),
         paused: None,
+        maintenance: Vec::new(),
         ports: Ports {
             clock: Arc::new(RealClock),
             dice: Arc::new(FixedDice::default()),

@@ -24,6 +24,16 @@ impl Clock for RealClock {
         )
     }
 
+    fn uptime(&self) -> Mono {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        Mono(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanos(now)),
+        )
+    }
+
     /// Asked of the C library, not of the kernel past it, so that libfaketime can move it.
     #[expect(
         clippy::disallowed_methods,

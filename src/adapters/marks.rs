@@ -43,7 +43,13 @@ const STRIDE: u64 = 512;
 const RECORD: usize = 4 + 8 + 8 + 8 + BOOT + 8;
 /// The length of a boot id: a UUID as text.
 const BOOT: usize = 36;
-const MAGIC: [u8; 4] = *b"SVM1";
+/// How records begin: left by an older version, which did not say, while it worked, or while it
+/// was being stopped.
+const MAGIC: [([u8; 4], Option<bool>); 3] = [
+    (*b"SVM1", None),
+    (*b"SVM2", Some(false)),
+    (*b"SVM3", Some(true)),
+];
 
 impl FileMarks {
     /// The marks under this data directory. Nothing is written before the first mark.
@@ -140,7 +146,10 @@ fn encode(number: u64, mark: &Mark) -> [u8; RECORD] {
         record[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     };
-    put(&MAGIC);
+    let magic = MAGIC
+        .iter()
+        .find(|(_, stopping)| *stopping == mark.stopping);
+    put(&magic.map_or(MAGIC[0].0, |(magic, _)| *magic));
     put(&number.to_le_bytes());
     put(&mark.time.0.to_le_bytes());
     put(&mark.mono.0.to_le_bytes());
@@ -158,9 +167,10 @@ fn encode(number: u64, mark: &Mark) -> [u8; RECORD] {
 fn decode(record: &[u8]) -> Option<(u64, Mark)> {
     let (body, sum) = record.split_at_checked(RECORD - 8)?;
     let sum = u64::from_le_bytes(sum.try_into().ok()?);
-    if checksum(&[body]) != sum || body[..4] != MAGIC {
+    if checksum(&[body]) != sum {
         return None;
     }
+    let (_, stopping) = MAGIC.iter().find(|(magic, _)| body[..4] == *magic)?;
     let word = |at: usize| -> Option<u64> {
         Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?))
     };
@@ -171,6 +181,7 @@ fn decode(record: &[u8]) -> Option<(u64, Mark)> {
             time: Time(word(12)?),
             mono: Mono(word(20)?),
             boot: boot.trim_end_matches('\0').to_owned(),
+            stopping: *stopping,
         },
     ))
 }
@@ -189,6 +200,7 @@ mod tests {
             time: Time(1_000 + n),
             mono: Mono(2_000 + n),
             boot: "0f0f0f0f-1111-2222-3333-444444444444".to_owned(),
+            stopping: [None, Some(false), Some(true)][(n % 3) as usize],
         }
     }
 

@@ -23,3 +23,4 @@ pub(crate) mod small_file;
 pub(crate) mod stand_in;
 pub(crate) mod store;
 pub(crate) mod tables;
+pub(crate) mod zones;

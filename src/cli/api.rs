@@ -36,6 +36,7 @@ pub(super) struct Service {
     pub(super) next_start_in: Option<f64>,
     /// Seconds.
     pub(super) paused_for: Option<f64>,
+    pub(super) maintenance: Option<String>,
     pub(super) message: Option<String>,
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,

@@ -241,6 +241,9 @@ fn describe(service: &Service) -> String {
     if let Some(left) = service.paused_for {
         facts.push(format!("for {}", seconds(left)));
     }
+    if let Some(window) = &service.maintenance {
+        facts.push(format!("in maintenance window {window}"));
+    }
     if let Some(by) = &service.blocked_by {
         facts.push(format!("waits for {by}"));
     }

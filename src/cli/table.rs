@@ -175,6 +175,9 @@ fn outlook(service: &Service) -> Option<String> {
     if let Some(left) = service.paused_for {
         return Some(format!("for another {}", seconds(left)));
     }
+    if let Some(window) = &service.maintenance {
+        return Some(format!("in maintenance window {window}"));
+    }
     let by = service.blocked_by.as_deref().filter(|by| !by.is_empty())?;
     Some(format!("waits for {by}"))
 }

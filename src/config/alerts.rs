@@ -9,6 +9,7 @@ use supervisor_core::{Level, ServiceName};
 
 use super::duration;
 use super::errors::Span;
+use super::maintenance;
 use super::reader::{Entry, Sink, Table, Taken};
 use super::secret;
 use super::value::{Value, suggest};
@@ -16,6 +17,7 @@ use super::words;
 use crate::adapters::sinks::{
     Address, Email, Ntfy, PagerDuty, Secret, SinkKind, SinkSpec, Starttls, Template, Webhook,
 };
+use crate::maintenance::Window;
 use crate::watched::Heartbeat;
 
 const REPEAT: Duration = Duration::from_secs(3_600);
@@ -37,6 +39,8 @@ pub(crate) struct AlertSettings {
     pub(crate) sinks: Vec<SinkSpec>,
     /// Their names, those of wrong ones among them.
     names: Vec<SinkName>,
+    /// When services are neither poked nor told of.
+    pub(crate) windows: Vec<Window>,
     /// Who outside expects to hear of us.
     pub(crate) heartbeat: Option<Heartbeat>,
 }
@@ -60,6 +64,10 @@ pub(super) fn read(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) 
         names.push(entry.key.into());
         sinks.extend(read_sink(&entry, env));
     }
+    let mut windows = Vec::new();
+    for entry in table.table("maintenance").entries() {
+        windows.extend(maintenance::read(&entry));
+    }
     let heartbeat = heartbeat(&mut table.table("heartbeat"), env);
     let steps = table.take("escalate", |v| steps(v, &names));
     let steps = match steps {
@@ -76,6 +84,7 @@ pub(super) fn read(table: &mut Table<'_>, env: &dyn Fn(&str) -> Option<String>) 
         },
         sinks,
         names,
+        windows,
         heartbeat,
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+use supervisor_actors::ports::Clock as _;
 use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
+use supervisor_core::alert::Pattern;
 use supervisor_core::level::Thresholds;
 use supervisor_core::policy::{Ready, Restart, Watch};
 
@@ -11,6 +14,8 @@ use super::Settings;
 use super::duration::{show, show_size};
 use super::signals;
 use super::supervisor::OnExit;
+use crate::adapters::clock::RealClock;
+use crate::maintenance::{Standing, Window};
 
 /// A short summary for people: where things live, who is judged how.
 #[must_use]
@@ -73,6 +78,9 @@ fn report(settings: &Settings, out: &mut String) -> std::fmt::Result {
         OnExit::Leave => "leaves the services running".to_owned(),
     };
     writeln!(out, "  on exit  {end}")?;
+    for window in &settings.alerts.windows {
+        writeln!(out, "  window   {}", describe_window(window, services))?;
+    }
     let widest = services.iter().map(|s| s.name.as_str().len()).max();
     for service in services {
         let width = widest.unwrap_or(0);
@@ -84,6 +92,39 @@ fn report(settings: &Settings, out: &mut String) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// When a maintenance window opens next, and whom it covers.
+fn describe_window(window: &Window, services: &[ServiceSpec]) -> String {
+    let covers = |service: &&ServiceSpec| {
+        window
+            .services
+            .iter()
+            .any(|pattern| pattern.matches(&service.name))
+    };
+    let now = Timestamp::from_microsecond(RealClock.wall().0).unwrap_or(Timestamp::MAX);
+    let when = match window.when.at(now) {
+        Standing::Open(until) => format!("open until {until}"),
+        Standing::Closed(Some(opens)) => format!("opens at {opens}"),
+        Standing::Closed(None) => "is over".to_owned(),
+    };
+    match services.iter().filter(covers).count() {
+        0 => format!(
+            "{} {when}, but covers none of these services: {}",
+            window.name,
+            window
+                .services
+                .iter()
+                .map(Pattern::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        count => format!(
+            "{} {when}, covers {count} of {} services",
+            window.name,
+            services.len()
+        ),
+    }
 }
 
 /// One service in a line.

@@ -21,6 +21,7 @@ mod graph;
 mod heartbeat;
 mod ladder;
 mod log;
+mod maintenance;
 mod pings;
 mod process;
 pub(crate) mod reader;

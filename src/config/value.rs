@@ -111,6 +111,19 @@ impl<'a> Value<'a> {
         self.node.as_str()
     }
 
+    /// A date, a time or both, as TOML writes them without quotes.
+    pub(crate) fn date(&self) -> Option<String> {
+        match self.node {
+            DeValue::Datetime(date) => Some(date.to_string()),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        }
+    }
+
     /// A string, or said.
     pub(crate) fn need_text(&self, example: &str) -> Option<&'a str> {
         match self.text() {

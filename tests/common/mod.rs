@@ -6,6 +6,7 @@ pub mod mirror;
 pub mod postgrest;
 pub mod process;
 pub mod proof;
+pub mod schema;
 pub mod script;
 pub mod wait;
 pub mod world;

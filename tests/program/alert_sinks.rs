@@ -6,11 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::common::World;
+use crate::common::schema;
 use crate::common::wait::{wait_until, wait_within};
 use crate::common::world::{Plan, free_port};
 
@@ -23,6 +24,8 @@ const QUICK: &str = "[alerts]\ngroup_wait = \"200ms\"\n";
 struct Scripted {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
+    /// When, in the same order.
+    times: Arc<Mutex<Vec<Instant>>>,
     answers: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -32,6 +35,7 @@ impl Scripted {
         let server = Self {
             port: listener.local_addr().expect("an address").port(),
             asked: Arc::default(),
+            times: Arc::default(),
             answers: Arc::new(Mutex::new(
                 answers.iter().map(|a| (*a).to_owned()).collect(),
             )),
@@ -57,6 +61,7 @@ impl Scripted {
         }
         let request = String::from_utf8_lossy(&request).into_owned();
         self.asked.lock().expect("the list").push(request);
+        self.times.lock().expect("the list").push(Instant::now());
         let answer = {
             let mut answers = self.answers.lock().expect("the answers");
             let next = answers.front().cloned().unwrap_or_default();
@@ -126,7 +131,7 @@ fn plan(sinks: &str) -> Plan {
 
 #[test]
 fn each_chat_gets_the_whole_life_of_an_incident_in_its_own_form() {
-    let ok = answer("200 OK", "", "ok");
+    let ok = answer("200 OK", "", "{\"status\":\"success\"}");
     let server = Scripted::start(&[&ok]);
     let url = server.url();
     for (kind, keys, title) in [
@@ -165,6 +170,13 @@ fn each_chat_gets_the_whole_life_of_an_incident_in_its_own_form() {
             world.pulse("db");
             said("resolved")
         });
+        if kind != "webhook" {
+            let schema = schema::load(kind);
+            for body in server.bodies() {
+                let faults = schema::faults(&schema, &body);
+                assert!(faults.is_empty(), "{kind}: {faults:#?}\n{body:#}");
+            }
+        }
         assert!(!world.output().contains("open-sesame"));
         let reply = world.get("/api/alerts?state=all");
         assert!(!reply.text().contains("/hook"), "an address is a secret");
@@ -226,6 +238,190 @@ fn what_passes_is_tried_again_and_what_does_not_is_dropped() {
             assert_eq!(server.asked().len(), 1, "{trouble}");
         }
     }
+}
+
+#[test]
+fn f50_a_sink_that_names_its_pause_is_left_alone_for_so_long() {
+    let date = Command::new("date")
+        .args(["-u", "-d", "+5 seconds", "+%a, %d %b %Y %H:%M:%S GMT"])
+        .env("LC_ALL", "C")
+        .output()
+        .expect("date");
+    let date = String::from_utf8(date.stdout).expect("text");
+    let (ok, called) = (answer("200 OK", "", ""), Instant::now());
+    let busy = |wish: &str| answer("429 Too Many", &format!("retry-after: {wish}\r\n"), "");
+    let seconds = Scripted::start(&[&busy("3"), &ok]);
+    let dated = Scripted::start(&[&busy(date.trim()), &ok]);
+    let absurd = Scripted::start(&[&busy("99999999999999999999"), &ok]);
+    let mut sinks = String::new();
+    for (name, server) in [
+        ("seconds", &seconds),
+        ("dated", &dated),
+        ("absurd", &absurd),
+    ] {
+        let url = server.url();
+        sinks += &format!("[alerts.sinks.{name}]\nkind = \"webhook\"\nurl = \"{url}\"\n");
+    }
+    sinks +=
+        "[[alerts.escalate]]\nlevel = \"critical\"\nto = [\"seconds\", \"dated\", \"absurd\"]\n";
+    let world = plan(&sinks).start();
+    world.pulse("db");
+    let times = |server: &Scripted| server.times.lock().expect("the list").clone();
+    let second = |server: &Scripted| times(server).get(1).copied();
+    let tried = wait_until("it is tried again after its seconds", || second(&seconds));
+    let pause = tried.duration_since(times(&seconds)[0]);
+    assert!(pause >= Duration::from_millis(2_900), "{pause:?}");
+    let tried = wait_until("it is tried again after its date", || second(&dated));
+    // A date has whole seconds.
+    let pause = tried.duration_since(called);
+    assert!(pause >= Duration::from_millis(3_900), "{pause:?}");
+    assert_eq!(times(&absurd).len(), 1, "not before an hour has passed");
+    wait_until("the log says when", || {
+        let log = world.output();
+        let said = log.lines().find(|line| line.contains("sink: absurd"))?;
+        said.contains("in_s: 3600").then_some(())
+    });
+}
+
+#[test]
+fn f54_words_of_somebody_else_are_no_delivery() {
+    for (kind, keys) in [
+        ("ntfy", "server = \"URL\"\ntopic = \"t\""),
+        ("pagerduty", "url = \"URL\"\nrouting_key_env = \"DUTY_KEY\""),
+    ] {
+        let portal = answer("200 OK", "", "<html>Please log in to this network</html>");
+        let broken = answer("200 OK", "", "{\"status\": \"succ");
+        let good = answer("202 Accepted", "", "{\"status\": \"success\"}");
+        let server = Scripted::start(&[&portal, &broken, &good]);
+        let keys = keys.replace("URL", &server.url());
+        let sink = format!("[alerts.sinks.ops]\nkind = \"{kind}\"\n{keys}\n");
+        let world = plan(&sink).env("DUTY_KEY", "open-sesame").start();
+        for _ in 0..2 {
+            let ran = world.cli(&["alerts", "test", "ops"]);
+            assert_eq!(ran.code, Some(1), "{kind}: {ran:?}");
+            assert!(ran.err.contains("something else than JSON"), "{}", ran.err);
+        }
+        assert_eq!(world.cli(&["alerts", "test", "ops"]).code, Some(0));
+    }
+}
+
+#[test]
+fn f55_a_sink_whose_certificate_has_expired_gets_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let libraries = std::fs::read_dir("/usr/lib").expect("/usr/lib").flatten();
+    let faketime = libraries
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.exists())
+        .expect("libfaketime: apt-get install faketime");
+    let openssl = |shift: Option<&str>, arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.current_dir(dir.path()).args(arguments.split(' '));
+        if let Some(shift) = shift {
+            command.env("LD_PRELOAD", &faketime).env("FAKETIME", shift);
+        }
+        let made = command.output().expect("openssl");
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{arguments}: {said}");
+    };
+    let ec = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(
+        None,
+        &format!("req -x509 {ec} -days 10 -keyout ca.key -out ca.pem -subj /CN=authority"),
+    );
+    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+    std::fs::write(dir.path().join("names"), names).expect("written");
+    openssl(
+        None,
+        &format!("req {ec} -keyout own.key -out own.csr -subj /CN=sink"),
+    );
+    // Good for three days, as of five days ago.
+    openssl(
+        Some("-5d"),
+        "x509 -req -in own.csr -out own.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 3 \
+         -extfile names",
+    );
+    let port = free_port();
+    let _server = Running(
+        Command::new("openssl")
+            .current_dir(dir.path())
+            .args(["s_server", "-www", "-cert", "own.pem", "-key", "own.key"])
+            .args(["-accept", &format!("127.0.0.1:{port}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl"),
+    );
+    wait_until("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    let sink = format!(
+        "[alerts.sinks.ops]\nkind = \"webhook\"\nurl = \"https://127.0.0.1:{port}/hook\"\n"
+    );
+    let authority = dir.path().join("ca.pem");
+    let world = plan(&sink)
+        .env("SSL_CERT_FILE", authority.to_str().expect("text"))
+        .start();
+    let ran = world.cli(&["alerts", "test", "ops"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("certificate that expired"), "{}", ran.err);
+    // It may be renewed any minute: the alert waits for that.
+    world.pulse("db");
+    wait_until("it is tried again and again", || {
+        world
+            .output()
+            .contains("alert not delivered, trying again")
+            .then_some(())
+    });
+    let events = world.events_of("internal.alerter");
+    assert!(
+        !events
+            .iter()
+            .any(|event| event.reason.contains("refused alert")),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn f57_a_sink_that_hangs_keeps_its_alert_on_disk_and_holds_up_no_other() {
+    let ok = answer("200 OK", "", "");
+    let (hangs, well) = (Scripted::start(&["hang"]), Scripted::start(&[&ok]));
+    let sinks = format!(
+        "[alerts.sinks.hangs]\nkind = \"webhook\"\nurl = \"{}\"\ntimeout = \"1m\"\n\
+         [alerts.sinks.well]\nkind = \"webhook\"\nurl = \"{}\"\n",
+        hangs.url(),
+        well.url()
+    );
+    let mut world = plan(&sinks).start();
+    world.pulse("db");
+    let kinds = |server: &Scripted| -> Vec<String> {
+        let bodies = server.bodies().into_iter();
+        let kinds = bodies.map(|body| body["kind"].as_str().unwrap_or_default().to_owned());
+        kinds.collect()
+    };
+    wait_until("the whole life reaches the one that is well", || {
+        world.pulse("db");
+        std::thread::sleep(Duration::from_millis(400));
+        if !kinds(&well).contains(&"firing".to_owned()) {
+            std::thread::sleep(Duration::from_millis(1_600));
+        }
+        kinds(&well).contains(&"resolved".to_owned()).then_some(())
+    });
+    assert_eq!(
+        kinds(&hangs),
+        ["firing"],
+        "the first one is still under way"
+    );
+    // Also over our own death.
+    world.kill();
+    world.spawn();
+    world.wait_ready();
+    let first = |server: &Scripted, n: usize| {
+        let body = server.bodies().get(n).cloned();
+        body.map(|body| (body["id"].clone(), body["serial"].clone()))
+    };
+    let again = wait_until("it is sent once more", || first(&hangs, 1));
+    assert_eq!(Some(again), first(&hangs, 0), "under the same numbers");
 }
 
 #[test]

@@ -58,11 +58,17 @@ fn an_incident_is_one_alert_from_its_beginning_to_its_end() {
 
     wait_until("it is over", || {
         world.pulse("db");
-        open(&world).is_empty().then_some(())
+        let of_db = |alert: &Value| alert["service"] == "db";
+        (!open(&world).iter().any(of_db)).then_some(())
     });
     let ran = world.cli(&["alerts", "--all", "--json"]);
     let all: Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert_eq!(all["alerts"][0]["state"], "resolved");
+    let of_db = all["alerts"].as_array().expect("a list").iter();
+    let states: Vec<_> = of_db
+        .filter(|alert| alert["service"] == "db")
+        .map(|alert| alert["state"].as_str())
+        .collect();
+    assert_eq!(states, [Some("resolved")]);
     let words: Vec<_> = world
         .events_of("db")
         .into_iter()
@@ -181,5 +187,102 @@ fn wrong_wishes_are_named() {
     assert_eq!(
         (ran.code, ran.out.as_str()),
         (Some(0), "log took a test message\n")
+    );
+}
+
+#[test]
+fn our_own_death_is_one_alert_about_us_and_an_orderly_start_is_none() {
+    let mut world = World::plan()
+        .service("web", "interval = \"1h\"")
+        .service("sleeper", "command = [\"sleep\", \"1000\"]")
+        .start();
+    world.terminate();
+    world.start();
+    assert_eq!(open(&world), [Value::Null; 0], "it was stopped");
+    let ours = |world: &World| {
+        wait_until("it is told", || {
+            let mut open = open(world);
+            assert!(
+                open.iter().all(|alert| alert["kind"] == "supervisor"),
+                "{open:?}"
+            );
+            open.retain(|alert| alert["told"] == serde_json::json!(["log"]));
+            open.pop()
+        })
+    };
+    world.kill();
+    world.start();
+    let first = ours(&world);
+    let reason = first["reason"].as_str().expect("a reason");
+    assert!(
+        reason.starts_with("the supervisor ended without being stopped (killed, or a crash)"),
+        "{reason}"
+    );
+    world.kill();
+    world.start();
+    let again = wait_until("it is counted", || {
+        let alert = ours(&world);
+        alert["reason"]
+            .as_str()?
+            .contains("; twice since ")
+            .then_some(alert)
+    });
+    assert_eq!(again["id"], first["id"], "one alert");
+    assert_eq!(again["messages"], first["messages"], "told once");
+    let told = world.output();
+    let told = told.lines().filter(|line| line.contains("alert firing"));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_maintenance_window_mutes_a_service_says_so_and_lets_it_alone() {
+    let world = World::plan()
+        .config(
+            "[alerts]\ngroup_wait = \"200ms\"\n[alerts.maintenance.all-day]\n\
+             services = [\"d*\"]\nfrom = \"00:00\"\nto = \"24:00\"\nzone = \"Asia/Kathmandu\"\n",
+        )
+        .service(
+            "db",
+            "interval = \"200ms\"\nrestart_command = [\"touch\", \"poked\"]",
+        )
+        .service("web", LATE)
+        .service("api", "interval = \"1h\"")
+        .service("job", "interval = \"1h\"")
+        .start();
+    world.pulse("db");
+    world.pulse("web");
+    firing(&world, "web");
+    let held = wait_until("it is critical", || {
+        open(&world)
+            .into_iter()
+            .find(|alert| alert["service"] == "db" && alert["level"] == "critical")
+    });
+    assert_eq!(held["state"], "pending");
+    assert_eq!(held["told"], serde_json::json!([]));
+    let ran = world.cli(&["alerts", "why", &held["id"].to_string()]);
+    assert!(
+        ran.out
+            .contains("nobody is told now: maintenance window all-day covers its service until 20"),
+        "{}",
+        ran.out
+    );
+    let ran = world.cli(&["status", "db"]);
+    assert!(
+        ran.out.contains("maintenance window all-day"),
+        "{}",
+        ran.out
+    );
+    let shown = world.get("/api/services/db").json();
+    assert_eq!(
+        (&shown["maintenance"], &shown["status"]),
+        (&"all-day".into(), &"critical".into())
+    );
+    assert!(!world.file("poked").exists(), "nobody pokes it");
+    let ran = world.cli(&["check"]);
+    assert!(
+        ran.out.contains("window   all-day open until ")
+            && ran.out.contains("covers 1 of 4 services"),
+        "{}",
+        ran.out
     );
 }

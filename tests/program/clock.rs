@@ -84,6 +84,19 @@ fn f23_a_jumping_wall_clock_changes_no_state() {
     }
 
     assert_eq!(judgements(&world), before);
+    let alerts = world.get("/api/alerts?state=all").json()["alerts"].clone();
+    let about = |alert: &serde_json::Value| (alert["kind"].clone(), alert["service"].clone());
+    let about: Vec<_> = alerts
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(about)
+        .collect();
+    assert_eq!(
+        about,
+        [("supervisor".into(), "clock".into())],
+        "one alert about us, none about services"
+    );
     assert_eq!(world.service("worker").generation, first.generation);
     assert_eq!(world.service("worker").pid, first.pid);
     // A real hang is noticed as ever.

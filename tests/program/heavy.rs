@@ -1,5 +1,7 @@
 //! Tests that keep the machine busy: they run one at a time.
 
+mod alerts;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;

@@ -227,6 +227,8 @@ pub enum Event {
         /// The names of those that are not, for the reason shown.
         missing: String,
     },
+    /// A maintenance window covers it from now on, or no longer: it is not poked meanwhile.
+    Maintenance(bool),
     /// Its process has executed.
     Started {
         /// Whose life.

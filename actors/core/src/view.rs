@@ -98,6 +98,8 @@ pub struct View {
     pub next_start_in: Option<f64>,
     /// Seconds until a pause ends by itself.
     pub paused_for: Option<f64>,
+    /// The maintenance window that covers it now.
+    pub maintenance: Option<String>,
     /// What it said last.
     pub message: Option<String>,
     /// The cycle that it named last in this life.

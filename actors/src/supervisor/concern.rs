@@ -15,7 +15,7 @@ use crate::messages::{AlertTick, News, TellConcerns};
 #[derive(Debug, Default)]
 pub(super) struct Concerns {
     /// Whose facts may have changed.
-    changed: Vec<u32>,
+    pub(super) changed: Vec<u32>,
     poked: Vec<(ServiceName, Timestamp)>,
     restarted: Vec<ServiceName>,
     forgotten: Vec<ServiceName>,
@@ -93,7 +93,7 @@ impl Supervisor {
                 what: "records",
                 level: Level::Degraded,
                 reason: format!("nothing can be recorded: {reason}"),
-                lasts: true,
+                lasts: Lasting::UntilOver,
             });
         }
         self.send();
@@ -141,6 +141,8 @@ impl Supervisor {
         let concern = entry.service.concern(now);
         let hold = if let Some(why) = concern.paused {
             Some(Hold::Paused { why })
+        } else if let Some((window, until)) = self.window_of(entry) {
+            Some(Hold::Maintenance { window, until })
         } else if let Some(on) = self.down_below(id, now) {
             Some(Hold::Dependency { on })
         } else if concern.only_late && !entry.spec.policy.alert_on_miss {

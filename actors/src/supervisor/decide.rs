@@ -281,6 +281,7 @@ impl Supervisor {
             };
             watched
                 && !entry.spec.name.is_internal()
+                && !entry.service.is_maintained()
                 && self.graph.dependencies_of(id).iter().all(ready)
         })
     }

@@ -21,6 +21,7 @@ impl Supervisor {
     /// actor says what lives of it.
     pub(super) fn introduce(&mut self, id: u32) {
         self.tell_missing(id);
+        self.tell_maintenance(id);
         let Some(entry) = self.entries.get(id as usize) else {
             return;
         };
@@ -175,6 +176,7 @@ impl Supervisor {
     /// As the API shows it, with whom it waits for.
     pub(super) fn shown(&self, entry: &Entry, now: &Now) -> View {
         let mut view = entry.view(now);
+        view.maintenance = self.window_of(entry).map(|(name, _)| name);
         if !entry.service.waits_for_others() {
             return view;
         }

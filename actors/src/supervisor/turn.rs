@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 
-use supervisor_core::stall::Stall;
+use supervisor_core::alert::Lasting;
+use supervisor_core::stall::{ORDINARY, Stall};
 
 use crate::messages::Mark;
 
@@ -17,6 +18,10 @@ const SOON: Duration = Duration::from_millis(1);
 const ON_ITS_WAY: Duration = Duration::from_millis(50);
 /// How often it looks whether that pulse has come.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// A wall clock that is set further than that at once has jumped.
+const JUMP: Duration = Duration::from_secs(2);
+/// What happens to us again within this is one alert.
+pub(super) const TOGETHER: Duration = Duration::from_secs(60);
 
 impl Supervisor {
     /// Looks at the clocks. Comes before anything that asks for the time: what the judging
@@ -86,10 +91,45 @@ impl Supervisor {
                 what: "stalled",
                 level: Level::Warning,
                 reason: reason.clone(),
-                lasts: false,
+                lasts: Lasting::For(TOGETHER),
             });
             self.tell_of_us(Subject::Supervisor, reason, Level::Warning);
         }
+    }
+
+    /// Whether the wall clock has gone on as far as the one that nobody can set. Nobody is
+    /// judged by it; that it jumps explains strange dates in the history.
+    fn compare_clocks(&mut self) {
+        let clock = &self.guard.world().ports.clock;
+        let (uptime, wall, after) = (clock.uptime(), clock.wall(), clock.uptime());
+        if after.since(uptime) > ORDINARY {
+            // Stopped between two looks: what they say does not belong together.
+            return;
+        }
+        let Some((then, before)) = self.clocks.replace((uptime, wall)) else {
+            return;
+        };
+        let passed = i64::try_from(uptime.since(then).as_micros()).unwrap_or(i64::MAX);
+        let jump = wall.0.saturating_sub(before.0.saturating_add(passed));
+        let size = Duration::from_micros(jump.unsigned_abs());
+        if size < JUMP {
+            return;
+        }
+        let way = if jump > 0 { "forward" } else { "back" };
+        let reason = format!(
+            "the wall clock was set {:.1} s {way}, to {}; no service is judged by it",
+            size.as_secs_f64(),
+            wall.rfc3339()
+        );
+        warn!(self.guard.world().log, "wall clock was set";
+            "by_s" => size.as_secs_f64(), "way" => way);
+        self.own_trouble(OwnTrouble::Is {
+            what: "clock",
+            level: Level::Warning,
+            reason: reason.clone(),
+            lasts: Lasting::For(TOGETHER),
+        });
+        self.tell_of_us(Subject::Supervisor, reason, Level::Warning);
     }
 
     /// Everything that time alone brings about.
@@ -143,6 +183,7 @@ impl Supervisor {
         self.second = now.mono + SECOND;
         let world = Rc::clone(self.guard.world());
         self.leave_mark();
+        self.compare_clocks();
         self.tick_alerts(now);
         if now.mono >= self.pulse {
             self.pulse = now.mono + internal::PULSE;
@@ -173,6 +214,7 @@ impl Supervisor {
             time: now.time,
             mono: now.mono,
             boot: marks.boot(),
+            stopping: Some(self.closing.is_some()),
         });
     }
 

@@ -43,6 +43,8 @@ pub struct FakeClock {
     frozen: AtomicU64,
     /// The latest time given out.
     last: AtomicU64,
+    /// How long the machine was suspended.
+    asleep: AtomicU64,
     /// How far the wall clock is from where it would be, in microseconds.
     wall: AtomicI64,
 }
@@ -58,6 +60,7 @@ impl FakeClock {
             base: Mutex::new((Instant::now(), UPTIME)),
             frozen: AtomicU64::new(0),
             last: AtomicU64::new(UPTIME),
+            asleep: AtomicU64::new(0),
             wall: AtomicI64::new(EPOCH_MICROS),
         }
     }
@@ -74,6 +77,11 @@ impl FakeClock {
     pub fn freeze(&self, duration: Duration) {
         self.frozen.fetch_add(nanos(duration), Ordering::Relaxed);
         self.last.fetch_add(nanos(duration), Ordering::Relaxed);
+    }
+
+    /// The whole machine was suspended for so long: only the wall clock goes on.
+    pub fn suspend(&self, duration: Duration) {
+        self.asleep.fetch_add(nanos(duration), Ordering::Relaxed);
     }
 
     /// Sets the wall clock forward or back, in seconds.
@@ -95,8 +103,13 @@ impl Clock for FakeClock {
         Mono(now)
     }
 
+    fn uptime(&self) -> Mono {
+        let asleep = self.asleep.load(Ordering::Relaxed);
+        Mono(self.mono().0 + asleep)
+    }
+
     fn wall(&self) -> Timestamp {
-        let passed = (self.mono().0 - UPTIME) / 1_000;
+        let passed = (self.uptime().0 - UPTIME) / 1_000;
         let passed = i64::try_from(passed).expect("less than centuries");
         Timestamp(self.wall.load(Ordering::Relaxed) + passed)
     }

@@ -44,7 +44,7 @@ impl AlertSink for NtfySink {
     fn deliver(&self, notice: Notice) -> LocalBoxFuture<'static, Result<(), Undelivered>> {
         let fields = Fields::of(&notice, &self.common.host, self.common.url.as_deref());
         let body = payload(&fields, &self.ntfy.topic.0, priority(&notice));
-        let mut request = Request::json(self.ntfy.server.clone(), &body);
+        let mut request = Request::json(self.ntfy.server.clone(), &body).answered_in_json();
         if let Some(Secret(token)) = &self.ntfy.token {
             let value = format!("Bearer {token}");
             request.headers.push(("authorization".to_owned(), value));

@@ -44,7 +44,7 @@ impl AlertSink for PagerDutySink {
         let Some(body) = payload(&fields, notice.kind, &self.duty.routing_key.0) else {
             return Box::pin(ready(Ok(())));
         };
-        let request = Request::json(self.duty.url.clone(), &body);
+        let request = Request::json(self.duty.url.clone(), &body).answered_in_json();
         let poster = self.poster.clone();
         Box::pin(async move { poster.send(request).await })
     }

@@ -34,6 +34,8 @@ pub(super) struct Request {
     pub(super) to: Address,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
+    /// Whether whoever takes it says so in JSON: other words come from somebody else on the way.
+    pub(super) wants_json: bool,
 }
 
 impl Request {
@@ -44,6 +46,15 @@ impl Request {
             to,
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: body.to_string(),
+            wants_json: false,
+        }
+    }
+
+    /// To a server that answers in JSON.
+    pub(super) fn answered_in_json(self) -> Self {
+        Self {
+            wants_json: true,
+            ..self
         }
     }
 }
@@ -86,7 +97,7 @@ impl Poster {
             .call(call, request.body, bounds)
             .await
             .map_err(failed)?;
-        self.judge(&host, &answer)
+        self.judge(&host, &answer, request.wants_json)
     }
 
     /// A name that leads to a link-local address leads to a cloud's credentials.
@@ -111,10 +122,21 @@ impl Poster {
         Ok(())
     }
 
-    fn judge(&self, host: &str, answer: &Answer) -> Result<(), Undelivered> {
+    fn judge(&self, host: &str, answer: &Answer, wants_json: bool) -> Result<(), Undelivered> {
         let status = answer.status;
         if status.is_success() {
-            return Ok(());
+            let is_json = || serde_json::from_slice::<serde_json::Map<_, _>>(&answer.body).is_ok();
+            if !wants_json || !answer.whole || is_json() {
+                return Ok(());
+            }
+            return Err(Undelivered {
+                reason: format!(
+                    "{host} answered {} with something else than JSON; is that the right server, \
+                     or a proxy on the way?",
+                    status.as_u16()
+                ),
+                fate: Fate::Again { after: None },
+            });
         }
         let said = String::from_utf8_lossy(&answer.body);
         let said: String = said

@@ -151,6 +151,7 @@ impl WebhookSink {
             to: self.webhook.url.clone(),
             headers,
             body,
+            wants_json: false,
         }
     }
 }

@@ -237,5 +237,6 @@ fn write_state_v1() {
         time: WRITTEN.time,
         mono: WRITTEN.mono,
         boot: BOOT.to_owned(),
+        stopping: None,
     });
 }

@@ -715,6 +715,55 @@ fn f82_what_is_wrong_with_a_sink_is_said_at_its_place() {
             "[[alerts.escalate]]\nlevel = \"bad\"\nto = [\"log\"]",
             "cannot be \"bad\"",
         ),
+        ("[alerts.maintenance.x]\nto = \"04:00\"", "has no `from`"),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"04:00\"",
+            "has no `zone`",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"2am\"\nto = \"04:00\"\nzone = \"UTC\"",
+            "`alerts.maintenance.x.from` is no time: \"2am\"",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"25:00\"\nzone = \"UTC\"",
+            "is no time: \"25:00\"",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"02:00\"\nzone = \"UTC\"",
+            "a whole day is from = \"00:00\", to = \"24:00\"",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"2026-12-24 22:00\"\nzone = \"UTC\"",
+            "`from` and `to` are of two kinds",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"2026-12-24 22:00\"\nto = \"2026-12-24 21:00\"\nzone = \"UTC\"",
+            "a window that never opens",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"2026-12-24 22:00\"\nto = \"2026-12-25 21:00\"",
+            "by whose clocks?",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = 2026-12-24T22:00:00Z\nto = 2026-12-25T22:00:00Z\ndays = [\"mon\"]",
+            "has no days",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"04:00\"\nzone = \"Europe/Berln\"",
+            "did you mean \"Europe/Berlin\"?",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"04:00\"\nzone = \"../../etc/passwd\"",
+            "is no name of a time zone",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"04:00\"\nzone = \"UTC\"\ndays = [\"monday\"]",
+            "did you mean \"mon\"?",
+        ),
+        (
+            "[alerts.maintenance.x]\nfrom = \"02:00\"\nto = \"04:00\"\nzone = \"UTC\"\nservices = [\"[\"]",
+            "holds no pattern",
+        ),
         ("[alerts]\nrepeat = \"1s\"", "alerts.repeat"),
         (
             "[services.a]\ninterval = 1\nalerts = { to = [\"opps\"] }",

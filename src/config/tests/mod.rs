@@ -1,6 +1,7 @@
 //! What configurations come to. Mistakes, the reference and hostile input have files of their
 //! own.
 
+mod alerts_page;
 mod hostile;
 mod mistakes;
 mod reference;

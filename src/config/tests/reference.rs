@@ -45,6 +45,7 @@ fn keys(text: &str) -> BTreeSet<String> {
                 "heartbeat.services",
                 "sync.tables",
                 "alerts.sinks",
+                "alerts.maintenance",
             ]
             .contains(&path);
             let free = path.ends_with(".env")

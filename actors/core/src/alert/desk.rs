@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::silence::{Pattern, Silence, SilenceId};
 use super::{
-    Acknowledgement, Action, Alert, AlertId, Clock, Hold, Notice, NoticeKind, Phase, Policy,
-    SinkName, Subject,
+    Acknowledgement, Action, Alert, AlertId, Clock, Hold, Lasting, Notice, NoticeKind, Phase,
+    Policy, SinkName, Subject,
 };
 use crate::event::Moment;
 use crate::level::Level;
@@ -35,7 +35,8 @@ pub struct Fact {
     pub level: Level,
     /// Why, in a plain sentence.
     pub reason: String,
-    /// Why nobody is to be told of it now: a pause, a dependency, misses that alert nobody.
+    /// Why nobody is to be told of it now: a pause, a maintenance window, a dependency, misses
+    /// that alert nobody.
     pub hold: Option<Hold>,
     /// Its labels.
     pub tags: Arc<[String]>,
@@ -67,6 +68,9 @@ pub struct Desk {
     /// When the storm's list is to be made anew: not for each of thousands of members.
     storm_refresh: Time,
     touched: BTreeSet<AlertId>,
+    /// When the last incident of a service ended of which somebody was told, and how many had
+    /// come shortly before it.
+    ended: HashMap<ServiceName, (Time, u32)>,
 }
 
 /// An open alert and what is known of its subject.
@@ -104,6 +108,7 @@ impl Desk {
             watched: 0,
             storm_refresh: Time::NEVER,
             touched: BTreeSet::new(),
+            ended: HashMap::new(),
         };
         for alert in alerts {
             let seen = !matches!(alert.subject, Subject::Service(_));
@@ -204,14 +209,13 @@ impl Desk {
         }
     }
 
-    /// Something is wrong with ourselves, or was: told at once. What does not last is over by
-    /// itself after `group_wait`.
+    /// Something is wrong with ourselves, or was: told at once.
     pub fn own(
         &mut self,
         what: &str,
         level: Level,
         reason: String,
-        lasts: bool,
+        lasts: Lasting,
         at: Moment,
     ) -> Vec<Action> {
         let subject = Subject::Own(what.to_owned());
@@ -229,7 +233,7 @@ impl Desk {
             Subject::Sink(sink.clone()),
             Level::Critical,
             reason,
-            true,
+            Lasting::UntilOver,
             at,
         )
     }
@@ -349,7 +353,7 @@ impl Desk {
         };
         let alert = &mut open.alert;
         if let Some(well) = alert.clock.well {
-            if at.time >= well + self.policy.group_wait {
+            if at.time >= well + self.policy.well_for(alert.flaps) {
                 self.resolve(id, "well again", at, out);
             } else {
                 self.schedule(id);
@@ -486,6 +490,7 @@ impl Desk {
             Some(Hold::Storm { alert }) => Some(alert),
             Some(
                 Hold::Paused { .. }
+                | Hold::Maintenance { .. }
                 | Hold::Dependency { .. }
                 | Hold::Silenced { .. }
                 | Hold::Misses,
@@ -503,6 +508,7 @@ impl Desk {
             self.due.remove(&(open.due, id));
             self.by_subject.remove(&open.alert.subject);
             self.touched.remove(&id);
+            self.remember_end(&open.alert, at.time);
             out.push(Action::Save(Box::new(open.alert)));
         }
         if let Some(storm) = storm {
@@ -513,6 +519,30 @@ impl Desk {
                 }
                 self.resolve(storm, "all of them are well again", at, out);
             }
+        }
+    }
+
+    /// An end that somebody was told of: if it goes bad again soon, it flaps.
+    fn remember_end(&mut self, alert: &Alert, now: Time) {
+        if self.ended.len() == self.ended.capacity() {
+            // Only then: thousands may end together.
+            self.ended
+                .retain(|_, (then, _)| now.since(*then) < Policy::CALM);
+        }
+        if let Subject::Service(name) = &alert.subject
+            && !alert.told.is_empty()
+        {
+            self.ended.insert(name.clone(), (now, alert.flaps + 1));
+        }
+    }
+
+    fn flaps_of(&self, subject: &Subject, now: Time) -> u32 {
+        let Subject::Service(name) = subject else {
+            return 0;
+        };
+        match self.ended.get(name) {
+            Some((then, flaps)) if now.since(*then) < Policy::CALM => *flaps,
+            Some(_) | None => 0,
         }
     }
 
@@ -657,6 +687,7 @@ impl Desk {
     ) -> AlertId {
         let id = self.next_alert;
         self.next_alert.0 += 1;
+        let flaps = self.flaps_of(&subject, at.time);
         let alert = Alert {
             id,
             subject: subject.clone(),
@@ -673,6 +704,8 @@ impl Desk {
             members: Vec::new(),
             restarts: 0,
             poked: None,
+            again: 0,
+            flaps,
             clock: Clock {
                 pending: at.time,
                 ..Clock::default()
@@ -709,15 +742,19 @@ impl Desk {
         subject: Subject,
         level: Level,
         reason: String,
-        lasts: bool,
+        lasts: Lasting,
         at: Moment,
     ) -> Vec<Action> {
         let mut out = Vec::new();
-        let id = match self.by_subject.get(&subject) {
-            Some(&id) => id,
+        let known = self.by_subject.get(&subject).copied();
+        let id = match known {
+            Some(id) => id,
             None => self.begin(subject, level, at, &mut out),
         };
         if let Some(open) = self.open.get_mut(&id) {
+            if known.is_some() && lasts != Lasting::UntilOver {
+                open.alert.again = open.alert.again.saturating_add(1);
+            }
             open.alert.becomes(level, reason, at);
             self.touched.insert(id);
             if open.alert.phase == Phase::Pending {
@@ -727,9 +764,9 @@ impl Desk {
         self.again_if_worse(id, &mut out);
         self.look(id, at, &mut out);
         if let Some(open) = self.open.get_mut(&id)
-            && !lasts
+            && let Lasting::For(time) = lasts
         {
-            open.alert.clock.well = Some(at.time);
+            open.alert.clock.well = Some(at.time + time);
             self.schedule(id);
         }
         self.finish(out)
@@ -772,7 +809,7 @@ impl Desk {
         };
         let alert = &open.alert;
         let due = match (&alert.clock.well, &alert.hold, alert.phase) {
-            (Some(well), _, _) => *well + wait,
+            (Some(well), _, _) => *well + self.policy.well_for(alert.flaps),
             // The end of a silence looks by itself; other holds end by a fact.
             (None, Some(_), _) => Time::NEVER,
             (None, None, _) if !open.seen => Time::NEVER,
@@ -829,21 +866,24 @@ impl Alert {
 
     /// `no pulse for 95 s, expected every 30 s; poked at 14:02:10, restarted twice since`.
     fn with_what_was_done(&self, mut reason: String) -> String {
+        if self.again > 0 {
+            let since = self.opened.rfc3339();
+            let times = times(self.again.saturating_add(1));
+            let clock = since.get(11..19).unwrap_or(&since);
+            reason.push_str(&format!("; {times} since {clock}"));
+        }
         if let Some(poked) = self.poked {
             let clock = poked.rfc3339();
             reason.push_str("; poked at ");
             reason.push_str(clock.get(11..19).unwrap_or(&clock));
         }
-        let times = match self.restarts {
-            0 => return reason,
-            1 => "once".to_owned(),
-            2 => "twice".to_owned(),
-            more => format!("{more} times"),
-        };
+        if self.restarts == 0 {
+            return reason;
+        }
         let link = if self.poked.is_some() { ", " } else { "; " };
         reason.push_str(link);
         reason.push_str("restarted ");
-        reason.push_str(&times);
+        reason.push_str(&times(self.restarts));
         reason.push_str(" since");
         reason
     }
@@ -886,6 +926,14 @@ impl Alert {
             Some(told) if repeats => told + policy.repeat_of(&self.subject),
             _ => Time::NEVER,
         }
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
     }
 }
 

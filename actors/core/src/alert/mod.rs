@@ -9,9 +9,11 @@
 //! ```
 //!
 //! An incident of a service is one alert, from the first bad level until it has been well for
-//! `group_wait`: a relapse before that is the same incident. While it is *held* (paused, its
-//! dependency is down, silenced, its misses alert nobody) or absorbed by a storm it lives on
-//! without a message, and [`Desk::why`] names the rule. What was told of a firing is told of
+//! `group_wait`: a relapse before that is the same incident. A service that goes bad again and
+//! again must be well for longer each time ([`Policy::well_for`]), so that what flaps becomes
+//! one incident, too. While an alert is *held* (its service is paused or in a maintenance
+//! window, its dependency is down, silenced, its misses alert nobody) or absorbed by a storm
+//! it lives on without a message, and [`Desk::why`] names the rule. What was told of a firing is told of
 //! its resolution, always.
 //!
 //! Everything is decided by [`Desk`]; what it wants done comes out as [`Action`]s, to be
@@ -26,6 +28,7 @@ mod why;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,10 +93,17 @@ pub struct Acknowledgement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
-    /// Its service is paused (also by a maintenance window, a pause file or ESTOP).
+    /// Its service is paused (also by a pause file or ESTOP).
     Paused {
         /// What the pause says of itself.
         why: String,
+    },
+    /// A maintenance window covers its service.
+    Maintenance {
+        /// The window's name.
+        window: String,
+        /// When it closes.
+        until: Timestamp,
     },
     /// What it depends on is down.
     Dependency {
@@ -152,8 +162,33 @@ pub struct Alert {
     /// When its service was last poked.
     #[serde(default)]
     pub poked: Option<Timestamp>,
+    /// How often it has happened, where it is a trouble of ours that lasts a moment; 0 for once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub again: u32,
+    /// How many incidents of its service ended shortly before it began, each soon after the
+    /// other: it flaps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flaps: u32,
     /// What only decisions need.
     clock: Clock,
+}
+
+/// How long a trouble of ours goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// Until it is said to be over.
+    UntilOver,
+    /// It was a moment. Whatever happens again before so much time has passed is the same
+    /// alert.
+    For(Duration),
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands it over like that"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The deadlines of an alert, on the judging clock.
@@ -277,6 +312,8 @@ impl Alert {
             members: Vec::new(),
             restarts: 0,
             poked: None,
+            again: 0,
+            flaps: 0,
             clock: Clock::default(),
         }
     }
@@ -305,6 +342,11 @@ impl fmt::Display for Hold {
         match self {
             Self::Paused { why } if why.is_empty() => f.write_str("its service is paused"),
             Self::Paused { why } => write!(f, "its service is paused: {why}"),
+            Self::Maintenance { window, until } => write!(
+                f,
+                "maintenance window {window} covers its service until {}",
+                until.rfc3339()
+            ),
             Self::Dependency { on } => write!(f, "{on}, which it depends on, is down"),
             Self::Silenced { by, until } => {
                 write!(f, "silence {by} covers it until {}", until.rfc3339())

@@ -47,6 +47,8 @@ pub struct Override {
 impl Policy {
     /// As many steps as a bit set holds.
     pub const MOST_STEPS: usize = 64;
+    /// A service that has been well for so long does not flap.
+    pub const CALM: Duration = Duration::from_secs(600);
     /// The sink that is always there: our own log.
     pub const LOG: &str = "log";
 
@@ -76,6 +78,14 @@ impl Policy {
             .and_then(|one| one.to.as_ref())
             .filter(|_| step.level >= Level::Degraded);
         instead.unwrap_or(&step.to).clone()
+    }
+
+    /// How long an alert must be well before it is over: `group_wait`, and four times as long
+    /// for each incident of its service that has just been, up to [`Policy::CALM`].
+    #[must_use]
+    pub fn well_for(&self, flaps: u32) -> Duration {
+        let wait = self.group_wait.saturating_mul(4_u32.saturating_pow(flaps));
+        wait.min(Self::CALM).max(self.group_wait)
     }
 
     /// How often that subject is told again.

@@ -196,6 +196,108 @@ fn a_relapse_is_the_same_incident() {
 }
 
 #[test]
+fn what_flaps_tells_a_few_times_and_then_is_one_incident() {
+    let mut office = Office::new(policy());
+    let mut told = Vec::new();
+    for _ in 0..60 {
+        office.is("db", Level::Critical, None);
+        office.pass(10 * S);
+        office.is("db", Level::Healthy, None);
+        office.pass(10 * S);
+        told.extend(office.news());
+    }
+    let (firing, resolved) = (
+        "firing db critical → log+ops",
+        "resolved db healthy → log+ops",
+    );
+    assert_eq!(told, [firing, resolved, firing]);
+    let id = office.desk.alerts().next().unwrap().id;
+    let why = office.why(id.0);
+    assert!(
+        why.contains(
+            "it flaps: another incident shortly before; resolved once it has been well for 20s"
+        ),
+        "{why}"
+    );
+    office.pass(MINUTE);
+    assert_eq!(office.news(), [resolved]);
+    // After a long calm it is an incident like the first.
+    office.pass(11 * MINUTE);
+    office.is("db", Level::Critical, None);
+    office.pass(MINUTE);
+    office.is("db", Level::Healthy, None);
+    office.pass(5 * S);
+    assert_eq!(office.news(), [firing, resolved]);
+}
+
+#[test]
+fn a_maintenance_window_tells_nobody_and_says_so() {
+    let mut office = Office::new(policy());
+    let window = || {
+        Some(Hold::Maintenance {
+            window: "nightly".to_owned(),
+            until: Timestamp(1_767_384_000_000_000),
+        })
+    };
+    office.is("db", Level::Critical, None);
+    office.pass(MINUTE);
+    office.news();
+    office.is("db", Level::Critical, window());
+    office.is("web", Level::Critical, window());
+    office.pass(100 * 60 * MINUTE);
+    assert_eq!(office.news(), [""; 0], "not even a repeat");
+    assert!(
+        office.why(2).starts_with(
+            "nobody is told now: maintenance window nightly covers its service until \
+             2026-01-02T20:00:00Z"
+        ),
+        "{}",
+        office.why(2)
+    );
+    assert_eq!(
+        office.kept[&AlertId(2)].level,
+        Level::Critical,
+        "it is known"
+    );
+    // Whoever was told of the fire is told of its end.
+    office.is("db", Level::Healthy, window());
+    office.pass(MINUTE);
+    assert_eq!(office.news(), ["resolved db healthy → log+ops"]);
+    office.is("web", Level::Critical, None);
+    office.pass(4 * S);
+    assert_eq!(office.news(), [""; 0], "it may just be coming back");
+    office.pass(S);
+    assert_eq!(office.news(), ["firing web critical → log+ops"]);
+}
+
+#[test]
+fn what_happens_to_us_again_and_again_is_one_alert_that_counts() {
+    let mut office = Office::new(policy());
+    for _ in 0..3 {
+        let at = office.at();
+        let lasts = Lasting::For(MINUTE);
+        let done = office
+            .desk
+            .own("restarted", Level::Degraded, "killed".into(), lasts, at);
+        office.take(done);
+        office.pass(30 * S);
+        office.restart();
+    }
+    assert_eq!(
+        office.news(),
+        ["firing supervisor: restarted degraded → log+ops"]
+    );
+    let alert = office.kept[&AlertId(1)].clone();
+    assert_eq!(alert.reason, "killed; 3 times since 13:46:40");
+    assert!(office.why(1).contains("over in "), "{}", office.why(1));
+    office.pass(MINUTE);
+    assert_eq!(
+        office.news(),
+        ["resolved supervisor: restarted degraded → log+ops"]
+    );
+}
+
+#[test]
 fn a_critical_one_is_repeated_until_somebody_takes_it() {
     let mut office = Office::new(policy());
     office.is("db", Level::Critical, None);
@@ -493,9 +595,13 @@ fn what_was_done_about_it_stands_in_the_reason() {
 fn our_own_troubles_are_told_at_once_and_a_sink_s_by_the_others() {
     let mut office = Office::new(policy());
     let at = office.at();
-    let stalled = office
-        .desk
-        .own("stalled", Level::Degraded, "for 30 s".into(), false, at);
+    let stalled = office.desk.own(
+        "stalled",
+        Level::Degraded,
+        "for 30 s".into(),
+        Lasting::For(S),
+        at,
+    );
     office.take(stalled);
     assert_eq!(
         office.news(),
@@ -574,7 +680,7 @@ fn steps() -> impl Strategy<Value = Vec<Move>> {
         Level::Critical,
     ]);
     let step = prop_oneof![
-        6 => (0_u8..5, level, 0_u8..6).prop_map(|(s, l, h)| Move::Is(s, l, h)),
+        6 => (0_u8..5, level, 0_u8..7).prop_map(|(s, l, h)| Move::Is(s, l, h)),
         5 => (0_u16..2_000).prop_map(Move::Pass),
         1 => (1_u8..20).prop_map(Move::Take),
         1 => (0_u8..5, 1_u16..600).prop_map(|(s, n)| Move::Silence(s, n)),
@@ -595,6 +701,10 @@ proptest! {
                         0 => Some(Hold::Dependency { on: name("db") }),
                         1 => Some(Hold::Paused { why: String::new() }),
                         2 => Some(Hold::Misses),
+                        3 => Some(Hold::Maintenance {
+                            window: "nightly".to_owned(),
+                            until: Timestamp(0),
+                        }),
                         _ => None,
                     };
                     office.is(&format!("s{service}"), level, hold);

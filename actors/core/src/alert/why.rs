@@ -20,12 +20,25 @@ impl Alert {
     fn why(&self, policy: &Policy, now: Time) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(well) = self.clock.well {
-            let left = (well + policy.group_wait).since(now);
-            let wait = words(policy.group_wait);
-            lines.push(format!(
-                "well again; resolved once it has been well for group_wait = {wait}, in {}",
-                words(left)
-            ));
+            let wait = policy.well_for(self.flaps);
+            let left = words((well + wait).since(now));
+            lines.push(if well > now {
+                format!("it was a moment; over in {left} unless it happens again")
+            } else if self.flaps > 0 {
+                format!(
+                    "well again, but it flaps: {}; resolved once it has been well for {}, in {left}",
+                    match self.flaps {
+                        1 => "another incident shortly before".to_owned(),
+                        more => format!("{more} incidents shortly before"),
+                    },
+                    words(wait)
+                )
+            } else {
+                format!(
+                    "well again; resolved once it has been well for group_wait = {}, in {left}",
+                    words(wait)
+                )
+            });
             return lines;
         }
         if let Some(hold) = &self.hold {

@@ -9,8 +9,8 @@
 //!
 //! Each step is taken once. Where a step is not allowed or not configured the next one is
 //! taken; where none is left that is said once (`Spent`). Nobody is poked while paused, idle,
-//! busy, or while what it depends on is down: what holds a poke up ends with an event, and
-//! every event ends in a look here.
+//! busy, in a maintenance window, or while what it depends on is down: what holds a poke up
+//! ends with an event, and every event ends in a look here.
 
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ impl Service {
         lives
             && self.memory.pause.is_none()
             && self.missing.is_none()
+            && !self.maintained
             && !self.memory.idle
             && self.memory.busy_until <= now.at.time
     }

@@ -107,6 +107,8 @@ pub struct Service {
     owned: Arc<Policy>,
     /// Those of what it depends on that are not ready, as a text.
     missing: Option<Box<str>>,
+    /// Whether a maintenance window covers it: told anew to each of us, so not remembered.
+    maintained: bool,
     /// When it was last looked at as a whole.
     looked: Time,
 }
@@ -125,6 +127,7 @@ impl Service {
             policy,
             memory,
             missing: None,
+            maintained: false,
             looked: Time(0),
         };
         service.keep_promise();
@@ -282,6 +285,12 @@ impl Service {
         self.memory.pause.is_some()
     }
 
+    /// Whether a maintenance window covers it.
+    #[must_use]
+    pub fn is_maintained(&self) -> bool {
+        self.maintained
+    }
+
     /// What alerts need to know of it.
     #[must_use]
     pub fn concern(&self, now: &Now) -> Concern {
@@ -327,6 +336,7 @@ impl Service {
             Event::Resume => self.resume_asked(now, out),
             Event::Clear => self.clear(now, out),
             Event::Dependencies { ready, missing } => self.depend(ready, missing, now),
+            Event::Maintenance(on) => self.maintain(on),
             Event::Started { generation, pid } => self.started(generation, pid, now, out),
             Event::StartFailed {
                 generation,
@@ -520,6 +530,14 @@ impl Service {
             self.memory.since = self.memory.since.max(now.at.time);
             self.memory.probes = 0;
             self.move_from(now.at.time);
+        }
+    }
+
+    /// [`Event::Maintenance`]. What was begun before a window goes no further in it.
+    fn maintain(&mut self, on: bool) {
+        self.maintained = on;
+        if on && self.memory.ladder != Ladder::Commanded {
+            self.memory.ladder = Ladder::Calm;
         }
     }
 

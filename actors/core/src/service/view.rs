@@ -93,6 +93,7 @@ impl Service {
             }),
             // Known to whoever knows all services.
             waiting_for: Vec::new(),
+            maintenance: None,
             // What its sources count is added by who holds them.
             notify_dropped: 0,
             lines_dropped: 0,

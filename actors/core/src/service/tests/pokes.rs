@@ -201,8 +201,26 @@ fn one_whose_dependency_is_down_is_not_poked_before_that_is_back_for_a_while() {
 }
 
 #[test]
+fn one_in_a_maintenance_window_is_judged_but_not_poked_before_it_closes() {
+    let mut bench = Bench::up(nudged());
+    assert_eq!(bench.seconds(51), [Action::Nudge]);
+    assert_eq!(bench.on(Event::Maintenance(true)), []);
+    assert_eq!(bench.seconds(100_000), []);
+    assert_eq!(bench.level(), Level::Critical, "muted, not blind");
+    assert_eq!(
+        bench.on(Event::Maintenance(false)),
+        [Action::Nudge],
+        "from the first step on"
+    );
+    bench.on(Event::Maintenance(true));
+    bench.pulse();
+    assert_eq!(bench.level(), Level::Healthy);
+    assert_eq!(bench.on(Event::Maintenance(false)), []);
+}
+
+#[test]
 fn a_restart_granted_too_late_does_nothing() {
-    for undone in ["pulse", "pause", "stop", "dependency"] {
+    for undone in ["pulse", "pause", "stop", "maintenance", "dependency"] {
         let mut bench = Bench::up(policy());
         assert_eq!(bench.seconds(51), [Action::AskRestart]);
         assert!(bench.service().wants_restart());
@@ -213,6 +231,7 @@ fn a_restart_granted_too_late_does_nothing() {
                 why: String::new(),
             }),
             "stop" => bench.stop(),
+            "maintenance" => bench.on(Event::Maintenance(true)),
             _ => bench.depend("db"),
         };
         assert!(!bench.service().wants_restart(), "{undone}");
