@@ -319,7 +319,7 @@ fn the_next_supervisor_tells_nobody_again_and_forgets_nothing() {
 fn window(name: &str, services: &str) -> OpenWindow {
     OpenWindow {
         name: name.to_owned(),
-        services: vec![Pattern::new(services).unwrap()],
+        services: vec![Pattern::new(services).expect("a pattern")],
         // 2026-01-02T20:00:00Z
         until: Timestamp(1_767_384_000_000_000),
     }

@@ -11,7 +11,7 @@ use supervisor_actors::spec::ServiceSpec;
 use supervisor_actors::testing::{
     PausedSystem, Running, Script, Stage, What, alive, external, pulsing, settle,
 };
-use supervisor_core::event::Note;
+use supervisor_core::event::{Note, StartFailure, StartFault};
 use supervisor_core::view::StateWord;
 use supervisor_core::{Level, ServiceName};
 use tokio::time::sleep;
@@ -58,6 +58,38 @@ fn stops(stage: &Stage) -> usize {
 
 async fn restarts(universe: &Running, name: &str) -> u64 {
     universe.view(name).await.restarts
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn f20_a_start_without_room_for_a_process_is_tried_again_and_others_do_not_notice() {
+    let stage = Stage::new();
+    let specs = crew(&stage, 3);
+    let script = Script {
+        fails: Some(StartFailure {
+            fault: StartFault::NoResources,
+            detail: "fork: Resource temporarily unavailable".to_owned(),
+        }),
+        ..every(secs(1))
+    };
+    stage.machine.script("a", script);
+    let universe = stage.start(specs).await;
+    sleep(secs(5)).await;
+    let view = universe.view("a").await;
+    assert_eq!(view.state, StateWord::Backoff);
+    assert!(
+        view.reason.contains("temporarily unavailable"),
+        "{}",
+        view.reason
+    );
+    assert!(stage.machine.launches("a") >= 3, "it is tried again");
+    // There is room again.
+    stage.machine.script("a", every(secs(1)));
+    sleep(secs(60)).await;
+    assert_eq!(universe.view("a").await.status, Level::Healthy);
+    for other in ["b", "c"] {
+        assert_eq!(universe.view(other).await.status, Level::Healthy);
+        assert_eq!(stage.machine.launches(other), 1);
+    }
 }
 
 #[actix_rt::test(system = "PausedSystem")]

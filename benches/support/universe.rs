@@ -1,7 +1,7 @@
 //! The actors without the program around them: real clocks, and ports that lead nowhere.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,6 +10,7 @@ use slog::Logger;
 
 use supervisor_actors::handle::ServiceHandle;
 use supervisor_actors::messages::NewEvent;
+use supervisor_actors::ports::alerts::AlertSink;
 use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{
     Adoption, Batch, Bygone, Clock, Deleted, EventQuery, EventRow, Launch, Process, ProcessSink,
@@ -20,6 +21,7 @@ use supervisor_actors::testing::{
     FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, MemoryAlerts, admit, external,
 };
 use supervisor_actors::{Ports, Setup, Universe};
+use supervisor_core::alert::{Policy, SinkName};
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
@@ -64,7 +66,13 @@ impl Processes for NoProcesses {
 }
 
 /// A store that takes everything and keeps nothing: what it would cost is the disk's.
-struct Forgetful;
+#[derive(Default)]
+pub struct Forgetful {
+    /// But tells of the events that it was given.
+    pub told: Arc<Mutex<Vec<NewEvent>>>,
+    /// Whether anybody wants to know.
+    pub tells: bool,
+}
 
 impl Store for Forgetful {
     fn load(&mut self) -> Result<Vec<(String, String)>, StoreError> {
@@ -72,7 +80,11 @@ impl Store for Forgetful {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<i64, StoreError> {
-        let _: &[NewEvent] = std::hint::black_box(&batch.events);
+        let events: &[NewEvent] = std::hint::black_box(&batch.events);
+        if self.tells {
+            let mut told = self.told.lock().expect("the list");
+            told.extend_from_slice(events);
+        }
         Ok(1)
     }
 
@@ -106,12 +118,26 @@ pub fn watched(count: usize, interval: Duration) -> Vec<ServiceSpec> {
 /// Starts all actors on the present thread and waits until they are ready; the handles of the
 /// services in order.
 pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<ServiceHandle>) {
+    let nobody = (Policy::default(), Vec::new());
+    start_with(specs, log, Forgetful::default(), nobody).await
+}
+
+/// Where alerts go: the sinks by their names.
+pub type Sinks = Vec<(SinkName, Rc<dyn AlertSink>)>;
+
+/// The same with a store and sinks of one's own.
+pub async fn start_with(
+    specs: Vec<ServiceSpec>,
+    log: Logger,
+    store: Forgetful,
+    (alerting, sinks): (Policy, Sinks),
+) -> (Universe, Vec<ServiceHandle>) {
     let count = specs.len();
     let universe = Universe::start(Setup {
         specs,
         admit: Box::new(admit),
         sync: None,
-        alerting: Default::default(),
+        alerting,
         paused: None,
         maintenance: Vec::new(),
         ports: Ports {
@@ -120,10 +146,10 @@ pub async fn start(specs: Vec<ServiceSpec>, log: Logger) -> (Universe, Vec<Servi
             processes: Rc::new(NoProcesses),
             errands: Rc::new(FakeErrands::default()),
             marks: Rc::new(FakeMarks::default()),
-            store: Box::new(Forgetful),
+            store: Box::new(store),
             deacon: Box::new(FakeDeaconFile::default()),
             alerts: Box::new(MemoryAlerts::default()),
-            sinks: Vec::new(),
+            sinks,
         },
         log,
     });

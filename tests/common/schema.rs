@@ -66,7 +66,7 @@ fn check(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
             ) {
                 (Some(known), _) => check(known, inner, &place, faults),
                 (None, Value::Bool(false)) => {
-                    faults.push(format!("{place}: there is no such field"))
+                    faults.push(format!("{place}: there is no such field"));
                 }
                 (None, Value::Null) => {}
                 (None, others) => check(others, inner, &place, faults),

@@ -30,6 +30,7 @@ use slog::{error, info, warn};
 use tokio::sync::oneshot;
 
 use supervisor_core::Level;
+use supervisor_core::alert::Lasting;
 use supervisor_core::event::{Change, EventKind};
 use supervisor_core::sync::batch::{Batch, Pace, rows};
 use supervisor_core::sync::outbox::brakes;
@@ -438,7 +439,7 @@ impl Syncer {
                 what,
                 level: Level::Degraded,
                 reason: reason.clone(),
-                lasts: true,
+                lasts: Lasting::UntilOver,
             },
             None => OwnTrouble::Over { what },
         };
@@ -480,7 +481,7 @@ impl Syncer {
                         what,
                         level: Level::Warning,
                         reason: reason.clone(),
-                        lasts: true,
+                        lasts: Lasting::UntilOver,
                     },
                     None => OwnTrouble::Over { what },
                 };

@@ -31,11 +31,14 @@ impl Dice {
     }
 }
 
+/// A message by its alert's number and its own, and how often it came.
+type Message = ((u64, u64), Value, u32);
+
 /// A receiver that is in a bad mood now and then. What it has answered well, it has.
 struct Receiver {
     port: u16,
-    /// Message by alert and serial, with how often it came; in the order of first arrival.
-    got: Mutex<Vec<((u64, u64), Value, u32)>>,
+    /// In the order of their first arrival.
+    got: Mutex<Vec<Message>>,
     friendly: AtomicBool,
     dice: Dice,
 }
