@@ -391,6 +391,9 @@ async fn what_is_still_bad_when_a_window_closes_is_told_then() {
     stage.machine.hang("db-1");
     sleep(secs(60)).await;
     stage.dice.panic_once();
+    let name = ServiceName::new("db-1").expect("a name");
+    let died = universe.supervisor.service(&name).await;
+    assert!(died.is_err(), "it panicked over this question");
     sleep(secs(60)).await;
     assert_eq!(
         universe.view("db-1").await.maintenance.as_deref(),

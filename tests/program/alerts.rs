@@ -218,6 +218,10 @@ fn our_own_death_is_one_alert_about_us_and_an_orderly_start_is_none() {
         reason.starts_with("the supervisor ended without being stopped (killed, or a crash)"),
         "{reason}"
     );
+    // It is told when it is kept.
+    wait_until("the log says so", || {
+        world.output().contains("alert firing").then_some(())
+    });
     world.kill();
     world.start();
     let again = wait_until("it is counted", || {
