@@ -161,6 +161,7 @@ impl Alone {
             sync: Some(setup),
             alerting: supervisor_core::alert::Policy::default(),
             paused: None,
+            maintenance: Vec::new(),
             log: log.clone(),
         });
         let sync = universe.sync.clone();
