@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod mirror;
+pub mod postgresql;
 pub mod postgrest;
 pub mod process;
 pub mod proof;

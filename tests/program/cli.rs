@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::common::World;
+use crate::common::proof::{until_silent, wait_silence_is_poked};
 use crate::common::script::{command, sh};
 use crate::common::wait::wait_until;
 use crate::common::world::PROGRAM;
@@ -250,6 +251,16 @@ fn the_pulse_command_works_within_a_service_and_from_outside() {
         (2, Some("hello"))
     );
     assert_eq!(world.cli(&["pulse", "nobody"]).code, Some(1));
+}
+
+#[test]
+fn the_pulse_command_in_a_loop_keeps_a_service_healthy_and_its_silence_is_poked() {
+    let line = format!("{PROGRAM} pulse || exit 9");
+    let script = sh(&until_silent(&line));
+    let world = World::plan()
+        .service("loop", &format!("{script}interval = '500ms'\n"))
+        .start();
+    wait_silence_is_poked(&world, "loop");
 }
 
 #[test]

@@ -239,22 +239,34 @@ fn a_session_may_be_idle_and_is_poked_when_it_says_that_it_is_stuck() {
     wait_until("the poke", || {
         (!world.read("poked").is_empty()).then_some(())
     });
+    // And silence alone gets it poked as well.
+    says("working");
+    world.wait_healthy("session");
+    fs::remove_file(world.file("poked")).expect("removed");
+    wait_until("the poke for its silence", || {
+        (!world.read("poked").is_empty()).then_some(())
+    });
+    let service = world.service("session");
+    assert!(service.reason.contains("no pulse for"), "{service:?}");
 }
 
 #[test]
-fn of_any_file_the_mtime_counts() {
+fn of_any_file_the_mtime_counts_and_its_silence_is_poked() {
     let world = World::plan()
         .service(
             "touched",
-            "interval = \"1s\"\ndegraded_after = 2\ncritical_after = 2\nheartbeat_file = \"alive\"\nheartbeat_file_kind = \"mtime\"\n",
+            "interval = \"1s\"\ndegraded_after = 2\ncritical_after = 2\nheartbeat_file = \"alive\"\nheartbeat_file_kind = \"mtime\"\n\
+             restart_command = [\"touch\", \"poked\"]\n",
         )
         .start();
     for _ in 0..2 {
         write(&world.file("alive"), "");
         world.wait_healthy("touched");
+        let _none = fs::remove_file(world.file("poked"));
         world.wait_for("touched", "critical", |service| {
             service.status == "critical"
         });
+        wait_until("the poke", || world.file("poked").exists().then_some(()));
     }
 }
 

@@ -32,6 +32,7 @@ mod levels;
 mod notify;
 mod page;
 mod pings;
+mod probes;
 mod processes;
 mod progress;
 mod registration;

@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::common::postgresql::postgresql;
 use crate::common::proof::{ANEW, wait_silence_is_poked};
 use crate::common::script::{command, sh};
 use crate::common::wait::{wait_until, watch_for};
@@ -51,6 +50,25 @@ fn redis_says_by_itself_that_it_is_ready() {
 }
 
 #[test]
+fn redis_that_never_says_so_is_critical_and_poked() {
+    let port = free_port().to_string();
+    // Nobody has told it that it is supervised.
+    let redis = command(&["redis-server", "--port", &port, "--save", ""]);
+    let keys = "ready = 'notify'\nstart_timeout = '1s'\n";
+    let world = World::plan()
+        .service("redis", &format!("{redis}{keys}"))
+        .start();
+    world.wait_event("critical", |event| {
+        event.service == "redis" && event.to.as_deref() == Some("critical")
+    });
+    world.wait_event("poked", |event| {
+        event.service == "redis"
+            && event.kind == "restarted"
+            && event.to.as_deref() == Some("unready")
+    });
+}
+
+#[test]
 fn haproxy_says_by_itself_that_it_is_ready() {
     let plan = World::plan();
     let config = plan.dir().join("haproxy.cfg");
@@ -88,44 +106,9 @@ fn gunicorn_says_by_itself_that_it_is_ready() {
     assert_eq!(message.as_deref(), Some("Gunicorn arbiter booted"));
 }
 
-/// Debian's server programs are in no PATH.
-fn postgres() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
-    let mut bins: Vec<_> = versions
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .filter(|bin| bin.join("postgres").exists())
-        .collect();
-    bins.sort();
-    bins.pop().expect("PostgreSQL is installed")
-}
-
 fn postgresql_is_ready(keys: &str) {
-    let bin = postgres();
-    let root = nix::unistd::getuid().is_root();
-    let plan = World::plan();
-    let home = plan.dir().join("home");
-    fs::create_dir(&home).expect("a directory");
-    fs::set_permissions(&home, PermissionsExt::from_mode(0o777)).expect("for all");
-    let data = home.join("data");
-    let mut init = if root {
-        let mut init = Command::new("setpriv");
-        init.args(["--reuid", "postgres", "--regid", "postgres"]);
-        init.arg("--clear-groups").arg(bin.join("initdb"));
-        init
-    } else {
-        Command::new(bin.join("initdb"))
-    };
-    init.arg("-D").arg(&data).args(["-A", "trust", "--no-sync"]);
-    let made = init.output().expect("initdb runs");
-    let said = String::from_utf8_lossy(&made.stderr).into_owned();
-    assert!(made.status.success(), "{said}");
-    let port = free_port().to_string();
-    let (program, data, home) = (text(&bin.join("postgres")), text(&data), text(&home));
-    let words = [&program, "-D", &data, "-p", &port, "-k", &home, "-F"];
-    let user = if root { "user = 'postgres'\n" } else { "" };
-    let keys = format!("{}{user}ready = 'notify'\n{keys}", command(&words));
-    let world = plan.service("db", &keys).start();
+    let (plan, _) = postgresql(World::plan(), keys);
+    let world = plan.start();
     wait_ready(&world, "db");
 }
 
@@ -284,6 +267,10 @@ fn f28_what_was_said_while_nobody_listened_is_heard_by_the_next_supervisor() {
         )
         .start();
     world.wait_for("late", "has begun", |service| service.pid.is_some());
+    // That it is not ready yet is on record.
+    world.wait_event("its start", |event| {
+        event.service == "late" && event.kind == "started"
+    });
     world.kill();
     fs::write(world.file("go"), "").expect("the sign to be ready");
     wait_until("it has said so", || {

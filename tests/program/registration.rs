@@ -25,6 +25,10 @@ fn what_registers_is_judged_as_the_configuration_says_and_survives_a_kill() {
     world.wait_for("outside", "is critical", |service| {
         service.status == "critical"
     });
+    // There is nobody whom we could restart; that it should be is said all the same.
+    world.wait_event("poked", |event| {
+        event.service == "outside" && event.kind == "poked"
+    });
     assert_eq!(
         world.post("/api/register", r#"{"tag":"plain"}"#).json()["interval"],
         20
