@@ -200,3 +200,40 @@ fn what_a_ping_has_created_and_recorded_survives_a_kill() {
     assert_eq!(run["outcome"], "success", "{run}");
     assert!(run["duration"].as_f64().is_some(), "it began before: {run}");
 }
+
+#[test]
+fn the_crontab_line_of_the_documentation_does_what_it_says() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PULSES.md");
+    let docs = std::fs::read_to_string(docs).expect("the documentation");
+    let line = docs
+        .lines()
+        .find_map(|line| line.strip_prefix("5 2 * * * RID="));
+    let line = line.expect("a line for a crontab that begins with a rid");
+    let world = world();
+    let port = world.port().to_string();
+    let line = format!("RID={line}")
+        .replace("127.0.0.1:5001", &format!("127.0.0.1:{port}"))
+        .replace("/KEY/", &format!("/{KEY}/"))
+        .replace(
+            "/usr/local/bin/backup",
+            "sh -c 'echo no space left; exit 28'",
+        );
+    assert!(line.contains("exit 28"), "{line}");
+    let status = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(world.dir())
+        .status();
+    assert!(status.expect("sh").success());
+    world.wait_for("backup", "has failed", |service| service.error_count == 1);
+    let run = &runs(&world, "backup")[0];
+    assert_eq!(
+        (&run["outcome"], &run["exit_code"]),
+        (&"failure".into(), &28.into())
+    );
+    assert!(
+        run["duration"].as_f64().is_some() && run["started_at"].is_string(),
+        "{run}"
+    );
+    let run = world.get(&format!("/api/runs/backup/{}", run["id"])).json();
+    assert_eq!(run["output"], "no space left");
+}

@@ -221,11 +221,11 @@ impl<'de> Visitor<'de> for Reader {
         let mut heartbeat = Heartbeat::default();
         while let Some(key) = map.next_key::<String>()? {
             match folded(&key).as_str() {
-                "timestamp" => set(&mut heartbeat.timestamp, map.next_value()?),
-                "cycle" => set(&mut heartbeat.cycle, map.next_value()?),
-                "last_action" => set(&mut heartbeat.last_action, map.next_value()?),
-                "healthy_agents" => set(&mut heartbeat.healthy_agents, map.next_value()?),
-                "unhealthy_agents" => set(&mut heartbeat.unhealthy_agents, map.next_value()?),
+                "timestamp" => set(&mut heartbeat.timestamp, value(&key, &mut map)?),
+                "cycle" => set(&mut heartbeat.cycle, value(&key, &mut map)?),
+                "last_action" => set(&mut heartbeat.last_action, value(&key, &mut map)?),
+                "healthy_agents" => set(&mut heartbeat.healthy_agents, value(&key, &mut map)?),
+                "unhealthy_agents" => set(&mut heartbeat.unhealthy_agents, value(&key, &mut map)?),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -233,6 +233,16 @@ impl<'de> Visitor<'de> for Reader {
         }
         Ok(Lenient(heartbeat))
     }
+}
+
+/// The value of a key, or an error that names the key.
+fn value<'de, T, A>(key: &str, map: &mut A) -> Result<Option<T>, A::Error>
+where
+    T: Deserialize<'de>,
+    A: MapAccess<'de>,
+{
+    let named = |error| serde::de::Error::custom(format_args!("{key}: {error}"));
+    map.next_value().map_err(named)
 }
 
 /// `null` leaves a field as it was.
@@ -585,6 +595,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_is_named() {
+        for (text, said) in [
+            (
+                "{\"cycle\":\"5\"}",
+                "cycle: invalid type: string \"5\", expected i64 at line 1 column 12",
+            ),
+            (
+                "{\n\"Last_Action\":3}",
+                "Last_Action: invalid type: integer `3`, expected a string at line 2 column 15",
+            ),
+            (
+                "{\"timestamp\":\"today\"}",
+                "timestamp: \"today\" is not an RFC 3339 date at line 1 column 21",
+            ),
+            (
+                "{\"healthy_agents\":{}}",
+                "healthy_agents: invalid type: map, expected i64 at line 1 column 18",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.to_string(), format!("not a heartbeat: {said}"));
+        }
+    }
+
+    #[test]
     fn a_file_cut_at_any_byte_is_no_heartbeat() {
         let whole = Heartbeat::touch_with_action(None, at(NOON), "x & y", 1, 2).to_bytes();
         for cut in 0..whole.len() {
@@ -648,6 +683,52 @@ mod tests {
         assert!(age.age.is_some_and(|age| age.as_secs() > 63_000_000_000));
     }
 
+    /// Keys that mean something, in any case, and others.
+    fn key() -> impl Strategy<Value = String> {
+        let known = [
+            "timestamp",
+            "cycle",
+            "Cycle",
+            "last_action",
+            "la\u{17f}t_action",
+            "healthy_agents",
+            "unhealthy_agents",
+            "state",
+            "",
+        ];
+        prop_oneof![
+            prop::sample::select(known.to_vec()).prop_map(str::to_owned),
+            "[a-z\\\\u0]{0,8}"
+        ]
+    }
+
+    /// JSON of all kinds, good values among them.
+    fn json() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|n| n.to_string()),
+            "[0-9]{1,40}".prop_map(|n| n),
+            Just("\"2026-01-02T18:30:00Z\"".to_owned()),
+            "[0-9TZ:.+-]{0,30}".prop_map(|text| format!("\"{text}\"")),
+            prop::sample::select(vec![
+                "null",
+                "true",
+                "{}",
+                "[]",
+                "[[[1]]]",
+                "\"\\u0000\"",
+                "\"\\ud800\""
+            ])
+            .prop_map(str::to_owned),
+        ]
+    }
+
+    fn good_json() -> impl Strategy<Value = String> {
+        json().prop_filter("JSON", |text| {
+            serde_json::from_str::<serde_json::Value>(text).is_ok()
+        })
+    }
+
     proptest! {
         #[test]
         fn what_we_write_we_read(
@@ -671,6 +752,34 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = Heartbeat::parse(&bytes);
+        }
+
+        #[test]
+        fn no_fields_make_the_reader_panic_or_its_words_grow(fields in prop::collection::vec(
+            (key(), prop_oneof![json(), "\\PC{0,20}"]), 0..8,
+        )) {
+            let fields: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+            let text = format!("{{{}}}", fields.join(","));
+            match parse(&text) {
+                Ok(heartbeat) => prop_assert!(heartbeat.last_action.len() <= 3 * text.len()),
+                Err(why) => prop_assert!(why.to_string().len() <= 10 * text.len() + 200),
+            }
+        }
+
+        #[test]
+        fn a_field_that_is_refused_is_named_whatever_stands_beside_it(
+            others in prop::collection::vec(("[a-z]{13,20}", good_json()), 0..4),
+            (field, bad) in prop::sample::select(vec![
+                ("cycle", "\"5\""), ("cycle", "5.0"), ("cycle", "1e3"), ("cycle", "[1]"),
+                ("timestamp", "5"), ("timestamp", "\"\""), ("timestamp", "{}"),
+                ("last_action", "7"), ("last_action", "[]"),
+                ("healthy_agents", "\"x\""), ("unhealthy_agents", "true"),
+            ]),
+        ) {
+            let mut fields: Vec<String> = others.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+            fields.push(format!("\"{field}\":{bad}"));
+            let why = parse(&format!("{{{}}}", fields.join(","))).unwrap_err().to_string();
+            prop_assert!(why.starts_with(&format!("not a heartbeat: {field}: ")), "{why}");
         }
 
         #[test]
