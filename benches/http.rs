@@ -18,8 +18,18 @@ use support::{World, free_port, head, median, row};
 const WORKERS: usize = 2;
 /// Connections that send one request after the other.
 const CONNECTIONS: usize = 16;
+/// The keys of ping URLs.
+const KEY: &str = "fqOOd6-F4MMNuCEnzTU01w";
+const UUID: &str = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278";
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(1_500);
+
+/// Rates of a ping URL, and each by that of a pulse beside it.
+#[derive(Default)]
+struct Pairs {
+    rates: Vec<f64>,
+    ratios: Vec<f64>,
+}
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -28,7 +38,9 @@ fn main() {
         return;
     }
 
-    let world = World::start("[services.bench]\ninterval = 10\n");
+    let world = World::start(&format!(
+        "[pings]\nkey = \"{KEY}\"\n[services.bench]\ninterval = 10\nping_uuid = \"{UUID}\"\n"
+    ));
     world.wait_for(1, "external", Instant::now());
     let port = free_port();
     let mut yardstick = Command::new(std::env::current_exe().expect("our own path"))
@@ -47,16 +59,34 @@ fn main() {
     let hello = |port| {
         format!("POST /hello HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\n\r\n")
     };
+    let ping = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n",
+            world.port
+        )
+    };
+    let own = ping(&format!("/ping/{UUID}"));
+    let slug = ping(&format!("/ping/{KEY}/bench"));
     let (mut pulses, mut hellos, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pings, mut slugs) = (Pairs::default(), Pairs::default());
     let before = total(&world);
     let mut sent = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let (bare, _) = load(port, &hello(port));
         let (ours, count) = load(world.port, &pulse(world.port));
         sent += count;
         hellos.push(bare);
         pulses.push(ours);
         ratios.push(ours / bare);
+        // Each beside a pulse of its own moment, now before and now after it.
+        for (pairs, request) in [(&mut pings, &own), (&mut slugs, &slug)] {
+            let first = (round % 2 == 0).then(|| load(world.port, request));
+            let (pulse, of_pulses) = load(world.port, &pulse(world.port));
+            let (rate, of_pings) = first.unwrap_or_else(|| load(world.port, request));
+            sent += of_pulses + of_pings;
+            pairs.rates.push(rate);
+            pairs.ratios.push(rate / pulse);
+        }
     }
     yardstick.kill().expect("the yardstick can be killed");
     yardstick.wait().expect("the yardstick can be waited for");
@@ -79,6 +109,16 @@ fn main() {
         "ratio (median of pairs)",
         &format!("{:.2} ×", median(&mut ratios)),
     ]);
+    for (path, pairs) in [("/ping/UUID", &mut pings), ("/ping/KEY/NAME", &mut slugs)] {
+        row(&[
+            &format!("GET {path}"),
+            &format!("{:.0}", median(&mut pairs.rates)),
+        ]);
+        row(&[
+            "ratio to POST /api/pulse/NAME (median of pairs)",
+            &format!("{:.2} ×", median(&mut pairs.ratios)),
+        ]);
+    }
     row(&["pulses sent and counted", &format!("{sent} / {counted}")]);
     assert_eq!(sent, counted, "every acknowledged pulse is counted");
     let bytes = pulse(world.port).len() + answer_bytes(&pulse(world.port), world.port);

@@ -193,6 +193,13 @@ impl World {
         self.wait_until(count, begin, "processes", |service| service["pid"].is_i64())
     }
 
+    /// Waits until so many services are so well.
+    pub fn wait_for_status(&self, count: usize, status: &str) {
+        self.wait_until(count, Instant::now(), status, |service| {
+            service["status"] == status
+        });
+    }
+
     /// Ends the program and all its services; how long that took.
     pub fn stop(&mut self) -> Duration {
         let begin = Instant::now();
