@@ -1,7 +1,6 @@
 // Charts, drawn by uPlot (MIT, vendor/LICENSE-uplot), which is loaded when the first is seen.
 
-import { still } from "./dom.js";
-import { figure, span } from "./words.js";
+import { figure, span, when } from "./words.js";
 
 let library = null;
 
@@ -11,6 +10,12 @@ function load() {
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+const hour = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** A time on the axis: the day, where there are several. */
+const tick = (at, times) => (times.at(-1) - times[0] > 2 * 86400 ? day : hour).format(new Date(at * 1000));
 
 /**
  * A line over time. `series` are `{label, values, colour, width, dash}`; `unit` is "s" for
@@ -29,11 +34,11 @@ export async function chart(place, times, series, unit) {
     legend: { show: series.length > 1 },
     scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most ?? 0) > 0 ? most * 1.15 : 1] } },
     axes: [
-      { ...axis, space: 60, values: (_, splits) => splits.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) },
+      { ...axis, space: 60, size: 26, values: (_, splits) => splits.map((at) => tick(at, times)) },
       { ...axis, size: 62, space: 28, values: (_, splits) => splits.map(shown) },
     ],
     series: [
-      { value: (_, at) => (at == null ? "–" : new Date(at * 1000).toTimeString().slice(0, 8)) },
+      { value: (_, at) => (at == null ? "–" : when(at * 1000)) },
       ...series.map((line) => ({
         label: line.label,
         stroke: colour(line.colour ?? "accent"),
@@ -45,10 +50,13 @@ export async function chart(place, times, series, unit) {
       })),
     ],
   };
+  // What the lines say at their ends, for those who do not see them.
+  const ends = series.map((line) => `${line.label} ${shown(line.values.findLast((value) => value !== null))}`);
+  place.setAttribute("role", "img");
+  place.setAttribute("aria-label", `a chart over time, at its end: ${ends.join(", ")}`);
   const plot = new UPlot(options, [times, ...series.map((line) => line.values)], place);
   const resized = new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 150 }));
   resized.observe(place);
-  place.classList.toggle("still", still());
   return () => {
     resized.disconnect();
     plot.destroy();

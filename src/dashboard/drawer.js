@@ -6,8 +6,9 @@ import { chart } from "./chart.js";
 import { $, attribute, coalesce, h, icon, text } from "./dom.js";
 import { address, go, state } from "./state.js";
 import { age } from "./store.js";
-import { promise, upcoming } from "./table.js";
-import { LEVELS, bytes, count, figure, span, ticking, when } from "./words.js";
+import { cellsIn, strip } from "./strips.js";
+import { foreseen, promise, upcoming } from "./table.js";
+import { LEVELS, bytes, count, figure, percent, span, ticking, when } from "./words.js";
 
 const TABS = [
   ["overview", "Overview"],
@@ -16,6 +17,13 @@ const TABS = [
   ["log", "Log"],
   ["config", "Configuration"],
   ["connect", "Connect"],
+];
+/** How far back charts reach. */
+const RANGES = [
+  ["1h", "1 hour"],
+  ["24h", "24 hours"],
+  ["7d", "7 days"],
+  ["30d", "30 days"],
 ];
 /** Lines of a log that are kept on the page. */
 const MOST_LINES = 2000;
@@ -194,7 +202,7 @@ export class Drawer {
     if (this.name === null) return;
     const entry = this.store.get(this.name);
     if (!entry) {
-      text(this.lead, "There is no service of this name.");
+      text(this.lead, this.store.entries.size > 0 ? "There is no service of this name." : "…");
       this.actions.replaceChildren();
       return;
     }
@@ -205,7 +213,7 @@ export class Drawer {
       this.badge.replaceChildren(icon(level), level);
     }
     const word = data.state === "running" || data.state === "external" ? "" : `${data.state}: `;
-    text(this.lead, `${word}${data.reason || data.message || (level === "healthy" ? "all is well" : "nothing more is known")}`);
+    text(this.lead, `${word}${data.reason || foreseen(data) || data.message || (level === "healthy" ? "all is well" : "nothing more is known")}`);
     this.offer(entry);
     this.tick();
     this.pane?.draw?.(entry);
@@ -271,13 +279,31 @@ class Overview {
     this.charts = h("div", { class: "charts" });
     this.metrics = h("div");
     this.undo = [];
-    this.plotted = 0;
+    this.plotted = -Infinity;
+    this.ranges = h("div", { class: "ranges", role: "group", "aria-label": "How far back" });
     place.replaceChildren(this.charts, this.facts, this.metrics);
     this.plot();
   }
 
   leave() {
     for (const undo of this.undo) undo();
+    this.undo = [];
+  }
+
+  /** How far back is shown. */
+  choice() {
+    this.ranges.replaceChildren(
+      ...RANGES.map(([range, words]) =>
+        h("button", { type: "button", class: "quiet small", "aria-pressed": String(range === state.range), onclick: () => this.reach(range) }, words),
+      ),
+    );
+    return this.ranges;
+  }
+
+  async reach(range) {
+    go({ range }, true);
+    await this.plot();
+    [...this.ranges.children].find((button) => button.getAttribute("aria-pressed") === "true")?.focus();
   }
 
   draw({ data }) {
@@ -313,7 +339,7 @@ class Overview {
       this.facts.replaceChildren(...rows.map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value))));
     }
     this.figures(data.metrics ?? {});
-    if (performance.now() - this.plotted > 10_000) this.plot();
+    if (performance.now() - this.plotted > (this.recorded ? 60_000 : 10_000)) this.plot();
   }
 
   figures(metrics) {
@@ -347,11 +373,16 @@ class Overview {
   async plot() {
     const entry = this.drawer.store.get(this.name);
     if (!entry) return;
+    this.recorded = this.drawer.who.offers.includes("history");
+    if (this.recorded) {
+      this.plotted = performance.now();
+      await this.past(entry);
+      return;
+    }
     const gaps = entry.gaps;
     if (gaps.length < 3) return;
     this.plotted = performance.now();
     this.leave();
-    this.undo = [];
     const place = h("div", { class: "plot" });
     this.charts.replaceChildren(h("figure", {}, h("figcaption", {}, "Time between pulses since this page is open"), place));
     const times = gaps.map(([at]) => at);
@@ -360,6 +391,51 @@ class Overview {
       series.push({ label: "promised", values: times.map(() => entry.data.interval), colour: "muted", width: 1, dash: [4, 4] });
     }
     this.undo.push(await chart(place, times, series, "s"));
+  }
+
+  /** What is recorded: levels, the time between pulses, figures, and why nothing is. */
+  async past(entry) {
+    let history;
+    try {
+      history = await get(`/api/history/${part(this.name)}?from=${state.range}`);
+    } catch (error) {
+      this.charts.replaceChildren(h("p", { class: "sub" }, error.message));
+      return;
+    }
+    if (!this.charts.isConnected) return;
+    this.leave();
+    const { points, from, to, step, uptime, gaps } = history;
+    const begin = new Date(from).getTime() / 1000;
+    const size = Math.max(1, Math.round((new Date(to).getTime() / 1000 - begin) / step));
+    const times = Array.from({ length: size }, (_, at) => begin + at * step);
+    const known = new Map(points.map((point) => [Math.round((new Date(point.time).getTime() / 1000 - begin) / step), point]));
+    const values = (of) => times.map((_, at) => (known.has(at) ? (of(known.get(at)) ?? null) : null));
+    const [, over] = RANGES.find(([range]) => range === state.range) ?? ["", state.range];
+    const plots = [];
+    const figure = (words, series, unit) => {
+      if (series.every(({ values }) => values.filter((value) => value !== null).length < 2)) return null;
+      const place = h("div", { class: "plot" });
+      plots.push([place, series, unit]);
+      return h("figure", {}, h("figcaption", {}, words), place);
+    };
+    const lines = [
+      { label: "mean", values: values(({ gap }) => gap?.mean), fill: true },
+      { label: "longest", values: values(({ gap }) => gap?.max), colour: "degraded", width: 1 },
+    ];
+    if (entry.data.interval != null) {
+      lines.push({ label: "promised", values: times.map(() => entry.data.interval), colour: "muted", width: 1, dash: [4, 4] });
+    }
+    const names = [...new Set(points.flatMap((point) => Object.keys(point.metrics)))].slice(0, 6);
+    this.charts.replaceChildren(
+      ...[
+        h("div", { class: "bar" }, this.choice(), h("span", { class: "sub" }, `up ${percent(uptime["24h"])} in 24 h · ${percent(uptime["7d"])} in 7 d · ${percent(uptime["30d"])} in 30 d`)),
+        h("figure", { class: "levels" }, h("figcaption", {}, `Level over ${over}, ${span(step)} a cell`), strip(cellsIn(history, entry.data.status), over, `× ${span(step)}`)),
+        figure("Time between pulses", lines.filter((line) => line.values.some((value) => value !== null)), "s"),
+        ...names.map((name) => figure(name, [{ label: "mean", values: values(({ metrics }) => metrics[name]?.mean), fill: true }, { label: "most", values: values(({ metrics }) => metrics[name]?.max), colour: "muted", width: 1 }])),
+        gaps.length > 0 && h("p", { class: "sub" }, `Nothing is known of ${gaps.slice(-5).map((gap) => `${when(gap.from)} to ${when(gap.to)} (${gap.reason})`).join(", ")}.`),
+      ].filter(Boolean),
+    );
+    for (const [place, series, unit] of plots) this.undo.push(await chart(place, times, series, unit));
   }
 }
 

@@ -13,9 +13,9 @@ import { Table } from "./table.js";
 import { LEVELS, sentence, ticking } from "./words.js";
 
 const store = new Store();
-const strips = new Strips((name) => table.changed(name));
-const table = new Table(store, strips);
 const who = { signedIn: false, host: "", offers: [], signIn: () => signIn(signedIn) };
+const strips = new Strips((name) => table.changed(name), who);
+const table = new Table(store, strips);
 const alerts = new Alerts(who);
 const events = new EventList();
 const sync = new Sync(who);
@@ -29,6 +29,7 @@ const feed = new Feed({
     const before = new Map([...store.entries].map(([name, entry]) => [name, entry.data]));
     store.replace(services, overall);
     for (const data of services) note(before.get(data.name), data);
+    drawer.redraw();
     beat();
     relist();
   },

@@ -1,6 +1,6 @@
 // What is looked at is in the address: to be sent to somebody, reloaded, gone back to.
 
-const DEFAULTS = { view: "services", q: "", level: "", tag: "", group: "", service: "", tab: "overview", internal: "" };
+const DEFAULTS = { view: "services", q: "", level: "", tag: "", group: "", service: "", tab: "overview", range: "1h", internal: "" };
 
 function read() {
   const query = new URLSearchParams(location.search);

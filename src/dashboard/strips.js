@@ -14,8 +14,9 @@ const HEIGHT = { critical: 16, degraded: 13, warning: 10, healthy: 6, unknown: 2
 
 export class Strips {
   /** `changed(name)` is called when there is something new to show. */
-  constructor(changed) {
+  constructor(changed, who) {
     this.changed = changed;
+    this.who = who;
     this.known = new Map();
     this.queue = new Map();
     this.busy = 0;
@@ -70,16 +71,47 @@ export class Strips {
     }
   }
 
-  async load(name, entry) {
-    const { events } = await get(`/api/events?service=${part(name)}&since=1h&limit=1000`);
-    const now = Date.now();
-    const cells = cellsOf(events, entry.data.status, now);
-    const last = events.findLast((event) => event.kind === "level");
-    // Relative to now, as ages are.
-    const since = last ? performance.now() - (now - new Date(last.time).getTime()) : null;
-    this.known.delete(name);
-    this.known.set(name, { at: performance.now(), cells, since, uptime: null, rhythm: null });
+  /** From the history; since when, only of who is not well. */
+  async recorded(name, entry) {
+    const troubled = entry.rank < 3;
+    const [history, page] = await Promise.all([
+      get(`/api/history/${part(name)}?from=1h&step=1m`),
+      troubled ? get(`/api/events?service=${part(name)}&limit=50`) : { events: [] },
+    ]);
+    const rhythm = history.points.map((point) => point.gap?.mean ?? null);
+    const cells = cellsIn(history, entry.data.status).slice(-MINUTES);
+    return { cells, since: sinceOf(page.events), uptime: history.uptime, rhythm };
   }
+
+  /** Without one, from the changes of the last hour. */
+  async told(name, entry) {
+    const { events } = await get(`/api/events?service=${part(name)}&since=1h&limit=1000`);
+    const cells = cellsOf(events, entry.data.status, Date.now());
+    return { cells, since: sinceOf(events), uptime: null, rhythm: null };
+  }
+
+  async load(name, entry) {
+    const known = this.who.offers.includes("history") ? await this.recorded(name, entry) : await this.told(name, entry);
+    this.known.delete(name);
+    this.known.set(name, { at: performance.now(), ...known });
+  }
+}
+
+/**
+ * The worst level of each step, from where it is recorded; null where nothing is known. The
+ * last is not over yet: it is at least as bad as the present level.
+ */
+export function cellsIn({ points, from, to, step }, present) {
+  const begin = new Date(from).getTime() / 1000;
+  const cells = new Array(Math.max(1, Math.round((new Date(to).getTime() / 1000 - begin) / step))).fill(null);
+  for (const point of points) {
+    const at = Math.round((new Date(point.time).getTime() / 1000 - begin) / step);
+    const level = LEVELS.find((name) => name !== "unknown" && name !== "healthy" && point.levels[name] > 0);
+    if (at >= 0 && at < cells.length) cells[at] = level ?? (point.levels.healthy > 0 ? "healthy" : "unknown");
+  }
+  const last = cells.length - 1;
+  if (present && (cells[last] === null || LEVELS.indexOf(present) < LEVELS.indexOf(cells[last]))) cells[last] = present;
+  return cells;
 }
 
 /**
@@ -109,33 +141,40 @@ export function cellsOf(events, present, now) {
   return cells;
 }
 
+/** When the level changed last, relative to now, as ages are. */
+function sinceOf(events) {
+  const last = events.findLast((event) => event.kind === "level");
+  return last ? performance.now() - (Date.now() - new Date(last.time).getTime()) : null;
+}
+
 /** The cells as a picture, with words for those who do not see it. */
-export function strip(cells) {
+export function strip(cells, over = "the last hour", each = "min") {
   if (!cells) return h("span", { class: "none" }, "–");
   const paths = LEVELS.map((level) => {
     const bars = cells.map((cell, at) => (cell === level ? `M${at * 3 + 1} 16v-${HEIGHT[level]}` : "")).join("");
     return bars && s("path", { class: `cell ${level}`, d: bars });
   });
-  const label = `the last hour: ${told(cells)}`;
+  const label = `${over}: ${told(cells, each)}`;
   return s(
     "svg",
-    { class: "strip", viewBox: "0 0 180 16", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    { class: "strip", viewBox: `0 0 ${cells.length * 3} 16`, preserveAspectRatio: "none", role: "img", "aria-label": label },
     ...paths.filter(Boolean),
   );
 }
 
 /** "healthy 57 min, critical 3 min". */
-export function told(cells) {
+export function told(cells, each = "min") {
   const counts = new Map();
   for (const cell of cells) counts.set(cell ?? "no data", (counts.get(cell ?? "no data") ?? 0) + 1);
-  return [...counts].map(([level, minutes]) => `${level} ${minutes} min`).join(", ");
+  return [...counts].map(([level, steps]) => `${level} ${steps} ${each}`).join(", ");
 }
 
 /** A small line of figures. */
 export function sparkline(values, label) {
   const known = values.filter((value) => value != null);
   if (known.length < 2) return h("span", { class: "none" }, "–");
-  const most = Math.max(...known);
+  // What is as ever lies in the middle, and what is not has room.
+  const most = Math.max(...known) * 1.6;
   const least = Math.min(0, ...known);
   const x = (at) => ((at / (values.length - 1)) * 88 + 1).toFixed(1);
   const y = (value) => (17 - ((value - least) / (most - least || 1)) * 15).toFixed(1);

@@ -4,7 +4,7 @@ import { $, attribute, h, icon, text } from "./dom.js";
 import { address, go, state } from "./state.js";
 import { age, remaining } from "./store.js";
 import { sparkline, strip } from "./strips.js";
-import { LEVELS, bytes, count, percent, span, ticking } from "./words.js";
+import { LEVELS, bytes, count, percent, span, ticking, when } from "./words.js";
 
 /** Rows beyond the edges, so that scrolling finds them there. */
 const MARGIN = 8;
@@ -264,7 +264,7 @@ class Row {
       this.element.dataset.level = level;
       this.level.replaceChildren(icon(level), level);
     }
-    const why = data.reason || data.message || "";
+    const why = data.reason || foreseen(data) || data.message || "";
     text(this.why, why);
     attribute(this.why, "title", why || null);
     const tags = (data.tags ?? []).join("\n");
@@ -299,8 +299,14 @@ function cell(name, ...children) {
 function uptimes(uptime) {
   if (!uptime) return [h("span", { class: "none" }, "–")];
   const shown = (share) => h("span", { class: share != null && share < 0.99 ? "low" : null }, percent(share));
-  const parts = ["day", "week", "month"].map((key) => shown(uptime?.[key]));
+  const parts = ["24h", "7d", "30d"].map((key) => shown(uptime[key]));
   return parts.flatMap((part, at) => (at === 0 ? [part] : [h("span", { class: "dot" }, " · "), part]));
+}
+
+/** What its rhythm foretells. */
+export function foreseen(data) {
+  if (data.predicted_miss_at) return `slowing down: going on like this it is late at ${when(data.predicted_miss_at)}`;
+  return data.trend === "hurrying" ? "pulses more than twice as often as it used to" : "";
 }
 
 /** What a service promises. */

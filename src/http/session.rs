@@ -16,6 +16,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
+use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use super::guard;
 use super::health::json;
 use super::page;
 use super::problem::Problem;
+use super::routes::Route;
 use super::services;
 use crate::token::{Token, one_time, same};
 
@@ -180,7 +182,10 @@ pub(super) fn show(api: &Api, request: &HttpRequest) -> Result<HttpResponse, Pro
 /// What a page may ask for without being told in its console that it is not there.
 fn offers(api: &Api) -> Vec<&'static str> {
     let sync = api.sync.as_ref().map(|_| "sync");
-    ["stream"].into_iter().chain(sync).collect()
+    let reads = |route: Route<'_>| route.methods().hold(&Method::GET);
+    let history = Route::parse("/api/history/a").is_ok_and(reads);
+    let history = history.then_some("history");
+    ["stream"].into_iter().chain(sync).chain(history).collect()
 }
 
 /// Whether a request comes with a session of ours that is still good.
