@@ -21,7 +21,7 @@ export function ask({ title, words, fields = [], button, danger, act }) {
   const back = document.activeElement;
   const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
   const yes = h("button", { type: "submit", class: danger ? "danger" : "primary" }, button);
-  const no = h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel");
+  const no = button !== "Close" && h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel");
   const form = h(
     "form",
     { method: "dialog", novalidate: true },

@@ -1,6 +1,6 @@
 // The page: what is heard goes to the store, what is in the store to what is seen.
 
-import { signIn, toast } from "./actions.js";
+import { ask, signIn, toast } from "./actions.js";
 import { get, onSignedOut, post } from "./api.js";
 import { $, attribute, coalesce, h, icon, still, text } from "./dom.js";
 import { Drawer } from "./drawer.js";
@@ -13,7 +13,7 @@ import { Table } from "./table.js";
 import { LEVELS, sentence, ticking } from "./words.js";
 
 const store = new Store();
-const who = { signedIn: false, host: "", offers: [], signIn: () => signIn(signedIn) };
+const who = { signedIn: false, locked: false, host: "", offers: [], signIn: () => signIn(signedIn) };
 const strips = new Strips((name) => table.changed(name), who);
 const table = new Table(store, strips);
 const alerts = new Alerts(who);
@@ -249,7 +249,8 @@ addEventListener("keydown", (event) => {
     return;
   }
   if (typing) return;
-  if (event.key === "/") {
+  if (event.key === "?") keys();
+  else if (event.key === "/") {
     event.preventDefault();
     if (state.view !== "services") go({ view: "" });
     $("search").focus();
@@ -260,6 +261,22 @@ addEventListener("keydown", (event) => {
     table.focusActive();
   }
 });
+
+function keys() {
+  const known = [
+    ["/", "search; Esc clears it"],
+    ["↓ ↑ or j k", "through the services"],
+    ["Enter", "open a service; Esc closes it"],
+    ["← →", "between its tabs"],
+    ["t", "light or dark"],
+  ];
+  ask({
+    title: "Keys",
+    fields: [h("dl", { class: "keys" }, ...known.map(([key, words]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, words))))],
+    button: "Close",
+    act: async () => {},
+  });
+}
 
 // === Light and dark ===
 
@@ -290,6 +307,7 @@ async function known() {
   try {
     const session = await get("/api/session");
     who.signedIn = session.signed_in;
+    who.locked = session.must_sign_in && !session.signed_in;
     who.host = session.host ?? "";
     who.offers = session.offers ?? [];
     text($("sign"), who.signedIn ? "Sign out" : "Sign in");
@@ -311,9 +329,9 @@ function signedIn() {
   known().then(() => {
     // What was locked is read anew.
     if (drawer.name !== null) drawer.choose(state.tab);
+    begin();
+    sync.reload();
   });
-  feed.hurry();
-  sync.reload();
 }
 
 onSignedOut(() => {
@@ -329,6 +347,8 @@ $("sign").addEventListener("click", async () => {
   await post("/logout");
   toast("You are signed out");
   await known();
+  // What is shown is not for strangers then, and the stream goes on for who has opened it.
+  if (who.locked) location.reload();
 });
 
 // === Begin ===
@@ -350,12 +370,29 @@ async function arrive() {
   }
 }
 
+let begun = false;
+
+/** Begins to listen, once who asks may. */
+function begin() {
+  if (who.locked) {
+    feed.say("locked");
+    feed.hear.locked();
+    return;
+  }
+  if (begun) {
+    feed.hurry();
+    return;
+  }
+  begun = true;
+  feed.polls = !who.offers.includes("stream");
+  feed.run();
+  alerts.reload();
+}
+
 show(state);
 await arrive();
 await known();
-feed.polls = !who.offers.includes("stream");
-feed.run();
-alerts.reload();
+begin();
 sync.reload();
 setInterval(tick, 1000);
 setInterval(() => sync.reload(), 15_000);

@@ -158,6 +158,8 @@ export function strip(cells, over = "the last hour", each = "min") {
   return s(
     "svg",
     { class: "strip", viewBox: `0 0 ${cells.length * 3} 16`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    // What is not known is a thin line, so that it is seen to be missing.
+    s("path", { class: "base", d: `M0 15.5H${cells.length * 3}` }),
     ...paths.filter(Boolean),
   );
 }

@@ -297,8 +297,8 @@ function cell(name, ...children) {
 }
 
 function uptimes(uptime) {
-  if (!uptime) return [h("span", { class: "none" }, "–")];
-  const shown = (share) => h("span", { class: share != null && share < 0.99 ? "low" : null }, percent(share));
+  if (!uptime || Object.values(uptime).every((share) => share === null)) return [h("span", { class: "none" }, "–")];
+  const shown = (share) => h("span", { class: share != null && share < 0.99 ? "low" : null }, percent(share).replace(" %", ""));
   const parts = ["24h", "7d", "30d"].map((key) => shown(uptime[key]));
   return parts.flatMap((part, at) => (at === 0 ? [part] : [h("span", { class: "dot" }, " · "), part]));
 }

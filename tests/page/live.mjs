@@ -10,8 +10,10 @@ await test(async (page, { complaints }) => {
   await page.evaluate(() => {
     globalThis.unloaded = false;
   });
+  const began = performance.now();
   await error("mailer", "smtp says no");
   await level(page, "mailer", "warning");
+  console.log(`a level reaches the page in ${Math.round(performance.now() - began)} ms`);
   await page.getByRole("heading", { level: 1, name: "1 warning, 1 healthy" }).waitFor();
   await pulse("mailer");
   await level(page, "mailer", "healthy");
