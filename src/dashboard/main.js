@@ -39,8 +39,9 @@ const feed = new Feed({
     store.told = null;
     note(before, data);
     beat();
+    // At once where it stands; where it belongs a moment later.
+    table.changed(data.name);
     if (!before || before.status !== data.status || before.reason !== data.reason) relist();
-    else table.changed(data.name);
     drawer.changed(data.name);
   },
   removed(name) {
