@@ -264,7 +264,13 @@ impl Supervisor {
         self.regraph();
         self.entries.reserve(watched.len());
         for one in watched {
-            let memory = memories.remove(one.spec.name.as_str());
+            let mut memory = memories.remove(one.spec.name.as_str());
+            if one.spec.name.is_internal()
+                && let Some(memory) = &mut memory
+            {
+                // Our own actors live no longer than we do.
+                memory.judge_from(begin);
+            }
             self.enter(one, memory);
         }
         let order: Vec<u32> = match self.graph.start_order() {

@@ -221,3 +221,16 @@ async fn who_left_the_configuration_is_remembered_for_a_week_and_then_forgotten(
     assert!(stage.store.memory("web").is_some());
     assert!(stage.store.memory("agent").is_some(), "it registered");
 }
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn the_time_without_a_supervisor_is_no_lateness_of_our_own_actors() {
+    let stage = Stage::new();
+    stage
+        .start(vec![alive("web")])
+        .await
+        .supervisor
+        .shutdown(false)
+        .await;
+    days_later(&stage, 1, vec![alive("web")]).await;
+    assert_eq!(stage.log.with("critical"), Vec::<String>::new());
+}

@@ -128,6 +128,11 @@ impl Memory {
         moment(self.last).max(moment(self.began))
     }
 
+    /// It is judged from that time on: what it missed before is nobody's lateness.
+    pub fn judge_from(&mut self, time: Time) {
+        self.since = self.since.max(time);
+    }
+
     /// That of a service that nobody has heard of.
     pub(super) fn first(policy: &Policy, now: Moment) -> Self {
         match policy.watch {

@@ -206,7 +206,7 @@ impl Service {
     /// anew with an [`Event::Tick`].
     pub fn govern(&mut self, policy: Arc<Policy>, now: Time) {
         self.owned = policy;
-        self.memory.since = self.memory.since.max(now);
+        self.memory.judge_from(now);
         self.keep_promise();
     }
 
