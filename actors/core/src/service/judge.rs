@@ -194,7 +194,7 @@ impl Service {
         let facts = self.facts(now);
         let level = facts.level(&self.policy.thresholds);
         match level {
-            Level::Healthy => String::new(),
+            Level::Healthy => self.leave_sentence(now),
             Level::Unknown => self.rest_sentence(),
             Level::Warning | Level::Degraded | Level::Critical => {
                 let by_age = self.policy.thresholds.level_by_age(facts.age);
@@ -207,6 +207,18 @@ impl Service {
                     self.memory.reason.to_string()
                 }
             }
+        }
+    }
+
+    /// Why its silence is none, where it has said so itself.
+    fn leave_sentence(&self, now: &Now) -> String {
+        let busy = self.memory.busy_until.since(now.at.time);
+        if self.memory.idle {
+            "idle: it need not pulse".to_owned()
+        } else if busy > Duration::ZERO {
+            format!("busy for another {} at most", words::span(busy))
+        } else {
+            String::new()
         }
     }
 

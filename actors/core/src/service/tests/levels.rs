@@ -296,7 +296,9 @@ fn idleness_ends_the_promise_to_pulse_until_the_next_pulse_that_is_not_idle() {
     assert_eq!(bench.seconds(100_000), []);
     assert_eq!(bench.level(), Level::Healthy);
     assert_eq!(bench.view().missed, 0);
+    assert_eq!(bench.reason(), "idle: it need not pulse");
     bench.pulse();
+    assert_eq!(bench.reason(), "");
     bench.seconds(11);
     assert_eq!(bench.level(), Level::Warning);
 }
@@ -309,7 +311,9 @@ fn busyness_postpones_the_deadline_and_not_for_ever() {
         ..Note::default()
     };
     bench.say(busy(120));
-    assert_eq!(bench.seconds(130), []);
+    assert_eq!(bench.seconds(60), []);
+    assert_eq!(bench.reason(), "busy for another 60 s at most");
+    assert_eq!(bench.seconds(70), []);
     assert_eq!(bench.level(), Level::Healthy);
     bench.seconds(1);
     assert_eq!(bench.level(), Level::Warning);
