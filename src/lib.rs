@@ -4,6 +4,7 @@ mod adapters;
 mod alone;
 mod cli;
 mod config;
+mod footprint;
 mod http;
 mod library;
 mod maintenance;

@@ -37,6 +37,7 @@ use crate::adapters::store::{AlertsDatabase, SqliteStore};
 use crate::alone;
 use crate::cli::{LogFormat, RunArgs};
 use crate::config::{self, AlertSettings, OnExit, Settings};
+use crate::footprint;
 use crate::http::{self, Patience, Servers};
 use crate::maintenance;
 use crate::mirror::{self, MirrorError, Mode};
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    keep_small();
+    footprint::begin();
     keep_to_ourselves();
     let done = if args.once || args.dry_run {
         alone::run(args, settings)
@@ -102,16 +103,6 @@ fn chain(failure: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     line
-}
-
-/// Our few threads need no heap of their own each: glibc would give every one an arena, and
-/// keep what each has freed.
-fn keep_small() {
-    // SAFETY: a plain setting, made before there is a second thread.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
-    }
 }
 
 /// Descriptors that we were started with are not for the commands that we start.
@@ -301,7 +292,9 @@ async fn serve(
         }
     }
 
+    let small = actix_rt::spawn(footprint::stay_small());
     let why = signals.end(log).await;
+    small.abort();
     // Nothing is paused or resumed while all is being stopped.
     pauses.abort();
     for watcher in watchers {
