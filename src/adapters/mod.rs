@@ -1,5 +1,6 @@
 //! What the actors' ports mean on a real machine.
 
+pub(crate) mod background;
 pub(crate) mod checksum;
 pub(crate) mod child_env;
 pub(crate) mod child_token;

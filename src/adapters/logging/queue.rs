@@ -20,6 +20,7 @@ use supervisor_core::Timestamp;
 use super::format::Format;
 use super::rotate::{Flushed, RotatedFile};
 use super::terminal::Terminal;
+use crate::adapters::background::stand_back;
 use crate::adapters::clock::RealClock;
 
 /// How many records may wait: 50 kB of memory, and some milliseconds of the worst burst.
@@ -68,7 +69,10 @@ pub(super) fn start(
     let counted = lost.clone();
     let thread = std::thread::Builder::new()
         .name(THREAD.to_owned())
-        .spawn(move || write_all(&from, &counted, &mut outlets()))?;
+        .spawn(move || {
+            stand_back();
+            write_all(&from, &counted, &mut outlets());
+        })?;
     let queue = Queue {
         to: AssertUnwindSafe(to.clone()),
         lost,

@@ -26,6 +26,7 @@ use supervisor_core::ServiceName;
 use super::image::ShimImage;
 use super::link;
 use super::records::{Cradle, GenerationDir};
+use crate::adapters::background::let_pass;
 use crate::adapters::descriptors::GivenLimit;
 
 /// How long after the last start a new spare is made: starts have the machine first.
@@ -106,7 +107,11 @@ impl Nursery {
             match spare.start(frame, socket, dir) {
                 // Somebody has killed it while it waited.
                 Err(NoShim::NotStarted(_)) => {}
-                started => return started,
+                started => {
+                    // Nothing that we have to do now is as urgent as what it has.
+                    let_pass();
+                    return started;
+                }
             }
         }
         self.start_in(&self.0.shims, frame, socket, dir)

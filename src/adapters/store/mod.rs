@@ -24,6 +24,7 @@ use supervisor_actors::ports::{
 use supervisor_core::time::Mono;
 use supervisor_core::{ServiceName, Timestamp};
 
+use crate::adapters::background::stand_back;
 use crate::adapters::checksum::checksum;
 
 mod alerts;
@@ -234,6 +235,7 @@ impl Store for SqliteStore {
         if nothing {
             return Ok(self.first_id);
         }
+        stand_back();
         let first_id = self.with(|open| {
             let first_id = open.next_id;
             let transaction = open
