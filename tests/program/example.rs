@@ -90,3 +90,32 @@ fn within_a_minute_the_example_shows_a_service_that_hangs_and_comes_back() {
     assert_eq!(world.cli(&["pulse", "doorbell"]).code, Some(0));
     assert_eq!(world.service("doorbell").status, "healthy");
 }
+
+#[test]
+fn the_example_of_alerts_is_a_right_configuration_and_each_of_its_sinks_works() {
+    let mut world = example();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("examples/alerts.toml")).expect("the example");
+    // Here the file stands where it looks for the others.
+    let text = text
+        .replace("127.0.0.1:5002", &format!("127.0.0.1:{}", world.port()))
+        .replace(
+            "data_dir = \"../.supervisor-alerts\"",
+            "data_dir = \"data\"",
+        )
+        .replace("../.supervisor-alerts/", "data/")
+        .replace("cwd = \"..\"", "cwd = \".\"");
+    assert!(!text.contains("../"), "{text}");
+    fs::write(world.config(), text).expect("supervisor.toml");
+    world.start();
+    for sink in ["log", "on-call", "boss"] {
+        let ran = world.cli(&["alerts", "test", sink]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let told = world.read("data/incident.txt");
+    assert!(
+        told.contains("test: supervisor: test on ")
+            && told.contains("to the boss: test: supervisor: test on "),
+        "{told}"
+    );
+}

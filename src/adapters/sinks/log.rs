@@ -21,6 +21,13 @@ impl AlertSink for LogSink {
         let Notice { kind, alert, .. } = notice;
         let (what, id) = (kind.as_str(), alert.id.0);
         let (about, level) = (alert.subject.to_string(), alert.level.as_str());
+        if kind == NoticeKind::Acknowledged
+            && let Some(taken) = &alert.acknowledged
+        {
+            info!(self.0, "alert {what}"; "alert" => id, "about" => about, "level" => level,
+                "by" => &taken.who, "note" => &taken.note);
+            return Box::pin(ready(Ok(())));
+        }
         let quiet = matches!(
             kind,
             NoticeKind::Resolved | NoticeKind::Acknowledged | NoticeKind::Test
