@@ -24,7 +24,7 @@ use crate::adapters::store::SqliteStore;
 use crate::cli::{RunArgs, once_beside};
 use crate::config::{Settings, SyncSettings};
 use crate::mirror::{self, Alone, Mode};
-use crate::run::{KEEP_EVENTS, StartError, start_log};
+use crate::run::{StartError, start_log};
 use crate::signals::Signals;
 
 /// A configuration that mirrors nothing, though that was asked for.
@@ -78,12 +78,13 @@ fn begin(
     mode: Mode,
 ) -> Result<ExitCode, StartError> {
     let (log, guard) = start_log(args, settings)?;
-    let code = actix_rt::System::new().block_on(serve(sync, data_dir, mode, &log));
+    let code = actix_rt::System::new().block_on(serve(settings, sync, data_dir, mode, &log));
     drop(guard);
     code
 }
 
 async fn serve(
+    all: &Settings,
     settings: &SyncSettings,
     data_dir: &Path,
     mode: Mode,
@@ -93,7 +94,7 @@ async fn serve(
     let clock: Arc<dyn Clock> = Arc::new(RealClock);
     let setup = mirror::setup(settings, data_dir, &HttpCalls::default(), &clock, mode)?;
     let store: Option<Box<dyn Store>> = (!mode.dry_run).then(|| {
-        let store = SqliteStore::new(data_dir, KEEP_EVENTS, Arc::clone(&clock));
+        let store = SqliteStore::new(data_dir, all.history.keep, Arc::clone(&clock));
         Box::new(store) as Box<dyn Store>
     });
     mirror::announce(settings, mode, log);

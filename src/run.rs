@@ -29,6 +29,7 @@ use crate::adapters::deacon_file::RealDeaconFile;
 use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::dice::RealDice;
 use crate::adapters::errands::{self, RealErrands};
+use crate::adapters::history::{self, HistoryDatabase};
 use crate::adapters::logging::{self, LogGuard};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
@@ -49,9 +50,6 @@ use crate::watched::{Manager, Pulse};
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
 
-/// How long events are kept.
-pub(crate) const KEEP_EVENTS: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// Why the program could not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -67,6 +65,8 @@ pub(crate) enum StartError {
     Socket(#[source] io::Error),
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    #[error("the history's thread cannot be started")]
+    History(#[source] io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
 }
@@ -193,6 +193,12 @@ async fn serve(
     };
     let windows = settings.alerts.windows.clone();
     let open = maintenance::open_at(&windows, clock.wall());
+    let keep = history::Keep {
+        minutes: settings.history.keep,
+        hours: settings.history.keep_rollups,
+    };
+    let history = HistoryDatabase::new(data_dir.path(), keep, clock.clone(), log.clone());
+    let history = Arc::new(history.map_err(StartError::History)?);
     let universe = Universe::start(Setup {
         specs: settings.services,
         admit: Box::new(move |registration| registrants.admit(registration)),
@@ -208,16 +214,17 @@ async fn serve(
             )),
             marks: Rc::new(FileMarks::new(data_dir.path(), log.clone())),
             store: Box::new(
-                SqliteStore::new(data_dir.path(), KEEP_EVENTS, clock.clone())
+                SqliteStore::new(data_dir.path(), settings.history.keep, clock.clone())
                     .noticing(data_dir.caveat()),
             ),
             deacon: Box::new(RealDeaconFile::new(data_dir.path())),
             alerts: Box::new(AlertsDatabase::new(
                 data_dir.path(),
-                KEEP_EVENTS,
+                settings.history.keep,
                 clock.clone(),
             )),
             sinks: sinks_of(&settings.alerts, &common),
+            history: history.clone(),
         },
         sync,
         alerting: settings.alerts.policy.clone(),
@@ -279,6 +286,7 @@ async fn serve(
         alerts: universe.alerts.clone(),
         feed: Arc::clone(&universe.feed),
         sync: universe.sync.clone(),
+        history: history.clone(),
         clock,
         log: log.clone(),
         patience: Patience::default(),
@@ -306,6 +314,7 @@ async fn serve(
     let leave = own.on_exit == OnExit::Leave;
     info!(log, "supervisor stops"; "why" => why, "services" => if leave { "left" } else { "stopped" });
     let code = stop(&universe, servers, leave, own.shutdown_timeout, log).await;
+    history.finish();
     info!(log, "supervisor has stopped");
     Ok(code)
 }

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod files;
+pub mod history;
 pub mod ledger;
 pub mod output;
 pub mod tables;

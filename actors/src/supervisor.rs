@@ -21,6 +21,7 @@
 //! - `tell`: log, history, memory;
 //! - `concern`: what alerts are about;
 //! - `maintenance`: windows in which services are judged and otherwise left alone;
+//! - `observe`: rhythms, and the minutes of the history;
 //! - `order`: starting and stopping in the order of dependencies;
 //! - `roll`: who is watched: services come and go while everything runs;
 //! - `show`: what whoever looks on is shown.
@@ -29,6 +30,7 @@ mod concern;
 mod decide;
 mod maintenance;
 mod missing;
+mod observe;
 mod order;
 mod roll;
 mod show;
@@ -59,6 +61,7 @@ use supervisor_core::service::{Memory, Service};
 use supervisor_core::stall::{Attention, Marked};
 use supervisor_core::storm::Brake;
 use supervisor_core::time::{Mono, Time};
+use supervisor_core::track::Track;
 use supervisor_core::view::View;
 use supervisor_core::wheel::Wheel;
 use supervisor_core::{Level, Timestamp};
@@ -77,6 +80,7 @@ use crate::spec::ServiceSpec;
 use crate::world::Watched;
 
 use concern::Concerns;
+use observe::Observing;
 use show::Showing;
 use table::Table;
 
@@ -153,11 +157,14 @@ pub(crate) struct Supervisor {
     /// Reused by each turn.
     fired: Vec<u32>,
     showing: Showing,
+    observing: Observing,
 }
 
 /// One watched service.
 struct Entry {
     service: Service,
+    /// What is observed of it.
+    track: Track,
     spec: Rc<ServiceSpec>,
     door: Arc<Door>,
     /// Panics of our own actor behind it.
@@ -241,6 +248,7 @@ impl Supervisor {
             clocks: None,
             fired: Vec::new(),
             showing: Showing::default(),
+            observing: Observing::new(present.wall),
         }
     }
 }
@@ -355,8 +363,11 @@ impl Supervisor {
             self.listed.resize(place + 1, false);
         }
         self.listed[place] = false;
+        let (pulses, errors) = service.memory().totals();
+        let track = Track::new(service.level(), pulses, errors, self.present.mono);
         let entry = Entry {
             service,
+            track,
             spec,
             door,
             rebuilt: 0,

@@ -17,6 +17,7 @@
 
 mod alerts;
 mod clock;
+mod history;
 mod machine;
 mod probe;
 mod source;
@@ -42,6 +43,7 @@ use crate::world::Ports;
 
 pub use alerts::{FakeSink, MemoryAlerts};
 pub use clock::{FakeClock, FixedDice, PausedSystem};
+pub use history::MemoryHistory;
 pub use machine::{Act, FakeErrands, Machine, Script, What};
 pub use probe::FakeProbe;
 pub use source::FakeSource;
@@ -72,6 +74,8 @@ pub struct Stage {
     pub marks: Rc<FakeMarks>,
     /// `deacon/heartbeat.json`.
     pub deacon: FakeDeaconFile,
+    /// Where the history of services is kept.
+    pub history: MemoryHistory,
     /// Where alerts are kept.
     pub alerts: MemoryAlerts,
     /// Where they go: the sinks `log` and `ops`.
@@ -107,6 +111,7 @@ impl Stage {
             store: MemoryStore::default(),
             marks: Rc::default(),
             deacon: FakeDeaconFile::default(),
+            history: MemoryHistory::default(),
             alerts: MemoryAlerts::default(),
             log_sink: FakeSink::default(),
             ops: FakeSink::default(),
@@ -126,6 +131,7 @@ impl Stage {
             store: Box::new(self.store.clone()),
             deacon: Box::new(self.deacon.clone()),
             alerts: Box::new(self.alerts.clone()),
+            history: Arc::new(self.history.clone()),
             sinks: vec![
                 ("log".into(), Rc::new(self.log_sink.clone())),
                 ("ops".into(), Rc::new(self.ops.clone())),

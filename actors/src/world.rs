@@ -24,6 +24,7 @@ use crate::handle::{Directory, Vital};
 use crate::link::Link;
 use crate::messages::{Deaths, Freed, Leave, OpenWindow, ServiceId};
 use crate::ports::alerts::{AlertSink, AlertStore};
+use crate::ports::history::History;
 use crate::ports::{Clock, DeaconFile, Dice, Errands, Marks, Processes, Store};
 use crate::registration::{Admit, Registration};
 use crate::roster::Roster;
@@ -51,6 +52,8 @@ pub struct Ports {
     pub alerts: Box<dyn AlertStore>,
     /// Where they go, by name.
     pub sinks: Vec<(SinkName, Rc<dyn AlertSink>)>,
+    /// Where the history of services is kept.
+    pub history: Arc<dyn History>,
 }
 
 /// The ports that the actors' own thread uses.
@@ -60,6 +63,7 @@ pub(crate) struct Near {
     pub(crate) processes: Rc<dyn Processes>,
     pub(crate) errands: Rc<dyn Errands>,
     pub(crate) marks: Rc<dyn Marks>,
+    pub(crate) history: Arc<dyn History>,
 }
 
 /// One watched service: what is known of it whoever lives.
@@ -139,6 +143,7 @@ impl World {
                 processes: ports.processes,
                 errands: ports.errands,
                 marks: ports.marks,
+                history: ports.history,
             },
             store: Arc::new(Mutex::new(ports.store)),
             deacon_file: Arc::new(Mutex::new(ports.deacon)),

@@ -18,7 +18,7 @@ use supervisor_actors::ports::{
 };
 use supervisor_actors::spec::{ProcessSpec, ServiceSpec};
 use supervisor_actors::testing::{
-    FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, MemoryAlerts, admit, external,
+    FakeDeaconFile, FakeErrands, FakeMarks, FixedDice, MemoryAlerts, MemoryHistory, admit, external,
 };
 use supervisor_actors::{Ports, Setup, Universe};
 use supervisor_core::alert::{Policy, SinkName};
@@ -155,6 +155,7 @@ pub async fn start_with(
             deacon: Box::new(FakeDeaconFile::default()),
             alerts: Box::new(MemoryAlerts::default()),
             sinks,
+            history: Arc::new(MemoryHistory::default()),
         },
         log,
     });

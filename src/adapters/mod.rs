@@ -12,6 +12,7 @@ pub(crate) mod dice;
 pub(crate) mod errands;
 pub(crate) mod file_watch;
 pub(crate) mod files;
+pub(crate) mod history;
 pub(crate) mod http_client;
 pub(crate) mod ledger;
 pub(crate) mod logging;

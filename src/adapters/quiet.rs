@@ -5,19 +5,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, LocalBoxFuture, ready};
+use futures_util::future::{BoxFuture, FutureExt as _, LocalBoxFuture, ready};
 
 use supervisor_actors::Ports;
 use supervisor_actors::messages::Mark;
 use supervisor_actors::ports::alerts::{AlertBatch, AlertQuery, AlertStore, Kept};
+use supervisor_actors::ports::history::{History, HistoryQuery, Minutes, Page};
 use supervisor_actors::ports::output::Hearing;
 use supervisor_actors::ports::{
     Adoption, Batch, Bygone, Clock, DeaconFile, Deleted, Errands, EventQuery, EventRow, Launch,
     Marks, Process, ProcessEvent, ProcessSink, Processes, RunQuery, RunRow, Store, StoreError,
 };
 use supervisor_actors::spec::{Nudge, ProcessSpec, ServiceSpec};
-use supervisor_core::ServiceName;
 use supervisor_core::alert::Alert;
+use supervisor_core::{ServiceName, Timestamp};
 
 use super::dice::RealDice;
 
@@ -37,11 +38,24 @@ pub(crate) fn ports(clock: Arc<dyn Clock>, store: Option<Box<dyn Store>>) -> Por
         deacon: Box::new(Quiet),
         alerts: Box::new(Quiet),
         sinks: Vec::new(),
+        history: Arc::new(Quiet),
     }
 }
 
 fn refused() -> LocalBoxFuture<'static, Result<(), String>> {
     ready(Err("there are no services here".to_owned())).boxed_local()
+}
+
+impl History for Quiet {
+    fn keep(&self, _: Minutes) {}
+
+    fn read(&self, _: HistoryQuery) -> BoxFuture<'static, Result<Page, StoreError>> {
+        ready(Ok(Page::default())).boxed()
+    }
+
+    fn delete(&self, _: ServiceName, _: Timestamp) -> BoxFuture<'static, Result<u64, StoreError>> {
+        ready(Ok(0)).boxed()
+    }
 }
 
 impl Processes for Quiet {

@@ -149,6 +149,10 @@ pub(super) enum Command {
     ///
     /// With --json the API's object; with --follow too, an object for each event.
     Events(EventsArgs),
+    /// Print the history of services, for other programs
+    ///
+    /// A line for each step of each service. NDJSON also has the services' own figures.
+    Export(ExportArgs),
     /// Show alerts, why one tells nobody, or try a sink
     ///
     /// Exits 3 while a critical alert fires that nobody has taken.
@@ -260,6 +264,32 @@ pub(super) struct EventsArgs {
     /// Go on with what happens from now on
     #[arg(short, long)]
     pub(super) follow: bool,
+}
+
+/// `export`
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExportArgs {
+    /// How a line looks
+    #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+    pub(super) format: ExportFormat,
+    /// From when on: "24h" ago, or a date as 2026-01-02T18:30:00Z
+    #[arg(long, value_name = "WHEN", default_value = "24h", value_parser = since)]
+    pub(super) since: Since,
+    /// How long a step is, in whole minutes
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub(super) step: Duration,
+    /// Only this service
+    #[arg(short, long, value_name = "NAME", value_parser = name)]
+    pub(super) service: Option<ServiceName>,
+}
+
+/// How an exported line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ExportFormat {
+    /// With a header line.
+    Csv,
+    /// An object a line.
+    Ndjson,
 }
 
 /// `alerts`

@@ -18,6 +18,7 @@ mod endpoint;
 mod escape;
 mod events;
 mod exit;
+mod export;
 mod human;
 mod init;
 mod job;
@@ -205,6 +206,7 @@ async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Clear(args) => control::tell(context, "clear", None, &args).await,
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
+        Command::Export(args) => export::run(context, &args).await,
         Command::Alerts(args) => alerts::run(context, &args).await,
         Command::Ack(args) => alerts::acknowledge(context, &args).await,
         Command::Silence(args) => alerts::silence(context, &args).await,

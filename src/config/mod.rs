@@ -19,6 +19,7 @@ mod env_file;
 pub(crate) mod errors;
 mod graph;
 mod heartbeat;
+mod history;
 mod ladder;
 mod log;
 mod maintenance;
@@ -51,6 +52,7 @@ use toml::de::DeTable;
 pub(crate) use self::alerts::AlertSettings;
 pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
+use self::history::HistorySettings;
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
 pub(crate) use self::sync::{SyncSettings, Target};
@@ -83,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) pause_files: Vec<(ServiceName, PathBuf)>,
     /// What is mirrored into tables, if anything is.
     pub(crate) sync: Option<SyncSettings>,
+    /// For how long what happened is kept.
+    pub(crate) history: HistorySettings,
     /// Who is told of what, and how.
     pub(crate) alerts: AlertSettings,
     /// Who may ping.
@@ -182,6 +186,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
     let other_level = defaults.log_level.clone();
     let log = log::read(&mut root.table("log"), other_level, &supervisor.data_dir);
     let sync = sync::read(&mut root.table("sync"), env);
+    let history = history::read(&mut root.table("history"));
     let mut alerts = alerts::read(&mut root.table("alerts"), env);
 
     let pings = pings::read(&mut root.table("pings"), env);
@@ -252,6 +257,7 @@ fn settings(path: &Path, root: &mut Table<'_>, env: &dyn Fn(&str) -> Option<Stri
             .collect(),
         pause_files,
         sync,
+        history,
         alerts,
         ping_keys,
         files,

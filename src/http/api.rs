@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle, Unreachable};
 use supervisor_actors::ports::Clock;
+use supervisor_actors::ports::history::History;
 use supervisor_actors::sync::SyncHandle;
 
 use super::hosts::Hosts;
@@ -97,6 +98,7 @@ pub(super) struct Shared {
     pub(super) followers: Followers,
     pub(super) streams: Streams,
     pub(super) feed: Arc<Feed>,
+    pub(super) history: Arc<dyn History>,
     pub(super) closing: Closing,
 }
 

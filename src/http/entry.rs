@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::routes::Route;
 use super::{
     alerts, configured, events, guard, health, history, logs, page, pings, pulse, register, runs,
-    services, session, stream, sync, ws,
+    services, session, stream, sync, timeline, ws,
 };
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
@@ -56,7 +56,7 @@ fn admit<'a>(api: &Api, request: &'a HttpRequest) -> Result<Route<'a>, Problem> 
     if !route.methods().hold(request.method()) {
         return Err(Problem::method(route.methods().allow()));
     }
-    guard::permit(api, request, route.access())?;
+    guard::permit(api, request, route.access(request.method()))?;
     Ok(route)
 }
 
@@ -89,7 +89,10 @@ async fn dispatch(
         Route::Events => events::list(api, request.query_string()).await,
         Route::Runs(name) => runs::list(api, &name, request.query_string()).await,
         Route::RunOf(name, id) => runs::one(api, &name, &id).await,
-        Route::History(name) => history::delete(api, &name, request).await,
+        Route::History(name) if request.method() == Method::DELETE => {
+            history::delete(api, &name, request).await
+        }
+        Route::History(name) => timeline::show(api, &name, request.query_string()).await,
         Route::Logs(name) => logs::show(api, &name, request).await,
         Route::Stream => stream::stream(api, request),
         Route::Socket => ws::socket(api, request, payload),

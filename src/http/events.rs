@@ -75,11 +75,16 @@ fn read(query: &str, now: Timestamp) -> Result<EventQuery, Problem> {
             let id = since.parse();
             asked.after = Some(id.map_err(|_| wrong_since(since))?);
         } else {
-            let at = date(since).or_else(|| age(since, now));
+            let at = point(since, now);
             asked.since = Some(at.ok_or_else(|| wrong_since(since))?);
         }
     }
     Ok(asked)
+}
+
+/// A date or an age.
+pub(super) fn point(text: &str, now: Timestamp) -> Option<Timestamp> {
+    date(text).or_else(|| age(text, now))
 }
 
 fn wrong_since(since: &str) -> Problem {

@@ -45,6 +45,8 @@ pub(super) async fn delete(
     let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     let before = Timestamp(api.clock.wall().0.saturating_sub(micros));
     let answer = api.supervisor.delete_history(&service, before);
+    // Minutes, hours and days go beside; they are no records of their own to anybody.
+    let rolled = api.history.delete(service.clone(), before);
     let deleted = match actix_web::rt::time::timeout(api.patience.answer, answer).await {
         Ok(Ok(deleted)) => deleted,
         Ok(Err(error)) => return Err(Problem::unavailable("no_history", error.to_string())),
@@ -55,7 +57,17 @@ pub(super) async fn delete(
             ));
         }
     };
-    if deleted == 0 && api.directory.get(name).is_none() {
+    let rolled = match actix_web::rt::time::timeout(api.patience.answer, rolled).await {
+        Ok(Ok(rolled)) => rolled,
+        Ok(Err(error)) => return Err(Problem::unavailable("no_history", error.to_string())),
+        Err(_) => {
+            return Err(Problem::unavailable(
+                "no_history",
+                "deleting takes longer than this request may; it goes on",
+            ));
+        }
+    };
+    if deleted == 0 && rolled == 0 && api.directory.get(name).is_none() {
         // One that is gone may still have a history; this one never had any, or no longer.
         return Err(Problem::unknown_service(name));
     }

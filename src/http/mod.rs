@@ -38,6 +38,7 @@ mod session;
 mod stream;
 mod sync;
 mod throttle;
+mod timeline;
 mod ws;
 
 pub(crate) use api::Patience;

@@ -96,6 +96,8 @@ pub(super) enum Methods {
     Post,
     /// DELETE alone.
     Delete,
+    /// GET with HEAD, and DELETE.
+    GetDelete,
     /// GET with HEAD, and POST.
     GetPost,
     /// GET, and HEAD, which is a GET whose body actix-web leaves out.
@@ -114,6 +116,7 @@ impl Methods {
             Self::Delete => *method == Method::DELETE,
             Self::Get => *method == Method::GET || *method == Method::HEAD,
             Self::GetPost => Self::Get.hold(method) || Self::Post.hold(method),
+            Self::GetDelete => Self::Get.hold(method) || Self::Delete.hold(method),
             Self::Ping => Self::GetPost.hold(method) || *method == Method::PUT,
             Self::Any => true,
         }
@@ -125,6 +128,7 @@ impl Methods {
             Self::Post => "POST",
             Self::Delete => "DELETE",
             Self::GetPost => "GET, HEAD, POST",
+            Self::GetDelete => "GET, HEAD, DELETE",
             Self::Get => "GET, HEAD",
             Self::Ping => "GET, HEAD, POST, PUT",
             Self::Any => "*",
@@ -241,7 +245,8 @@ impl<'a> Route<'a> {
             | Self::Invite => Methods::Post,
             Self::Ping(call) => call.methods(),
             Self::Register | Self::Silences | Self::SignIn => Methods::GetPost,
-            Self::Registered(_) | Self::History(_) | Self::Silence(_) => Methods::Delete,
+            Self::Registered(_) | Self::Silence(_) => Methods::Delete,
+            Self::History(_) => Methods::GetDelete,
             Self::HealthStatus
             | Self::HealthService(_)
             | Self::Services
@@ -264,8 +269,8 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// What it takes to be answered.
-    pub(super) fn access(&self) -> Access<'_> {
+    /// What it takes to be answered to that method.
+    pub(super) fn access(&self, method: &Method) -> Access<'_> {
         match self {
             Self::Pulse(name) | Self::Error(name) | Self::Run(name) => Access::Signal(name),
             Self::Ping(_) => Access::Ping,
@@ -281,7 +286,8 @@ impl<'a> Route<'a> {
             | Self::Socket
             | Self::Sync => Access::Read,
             Self::Registered(_) => Access::Unregister,
-            Self::History(name) => Access::Forget(name),
+            Self::History(name) if *method == Method::DELETE => Access::Forget(name),
+            Self::History(_) => Access::Read,
             // Services write secrets into their logs, and runs into their output.
             Self::Control(..)
             | Self::RunOf(..)
@@ -509,7 +515,7 @@ mod tests {
     fn what_commands_or_may_hold_secrets_needs_control() {
         let access = |path: &'static str| {
             let route = Route::parse(path).unwrap();
-            match route.access() {
+            match route.access(&Method::GET) {
                 Access::Open => "open",
                 Access::Ping => "ping",
                 Access::Health => "health",
@@ -539,6 +545,9 @@ mod tests {
         assert_eq!(access("/api/events"), "read");
         assert_eq!(access("/api/stream"), "read");
         assert_eq!(access("/api/ws"), "read");
+        assert_eq!(access("/api/history/a"), "read");
+        let history = Route::parse("/api/history/a").unwrap();
+        assert_eq!(history.access(&Method::DELETE), Access::Forget("a"));
         assert_eq!(access("/api/health/status"), "health");
         assert_eq!(access("/api/pulse/a"), "signal");
         assert_eq!(access("/ping/key/a"), "ping");

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use supervisor_actors::feed::Feed;
 use supervisor_actors::handle::{AlertsHandle, Directory, SupervisorHandle};
 use supervisor_actors::ports::Clock;
+use supervisor_actors::ports::history::History;
 use supervisor_actors::sync::SyncHandle;
 
 use super::api::{Api, ChildToken, Closing, Door, Patience, Shared};
@@ -84,6 +85,8 @@ pub(crate) struct Options {
     pub(crate) feed: Arc<Feed>,
     /// What is mirrored, if anything is.
     pub(crate) sync: Option<SyncHandle>,
+    /// What was, minute by minute.
+    pub(crate) history: Arc<dyn History>,
     /// The clocks.
     pub(crate) clock: Arc<dyn Clock>,
     /// For what happens to the API itself; requests are not logged.
@@ -134,6 +137,7 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         followers: Followers::default(),
         streams: Streams::default(),
         feed: options.feed,
+        history: options.history,
         closing: closing_seen.clone(),
     });
     let socket = listen::socket_path(&options.data_dir);

@@ -26,6 +26,7 @@ mod disk;
 mod example;
 mod heartbeat_files;
 mod heavy;
+mod history;
 mod incoming;
 mod jobs;
 mod levels;

@@ -9,6 +9,7 @@ pub mod beats;
 pub mod deacon;
 pub mod dependency;
 pub mod event;
+pub mod history;
 pub mod level;
 pub mod metrics;
 pub mod name;
@@ -22,6 +23,7 @@ pub mod stall;
 pub mod storm;
 pub mod sync;
 pub mod time;
+pub mod track;
 pub mod view;
 pub mod wheel;
 

@@ -124,6 +124,12 @@ impl Rhythm {
         (self.trend != before).then_some(self.trend)
     }
 
+    /// When it last pulsed, where the gap since then says something.
+    #[must_use]
+    pub fn last(&self) -> Option<Time> {
+        (self.last != Time(0)).then_some(self.last)
+    }
+
     /// It has reported an error: a sign of life, too.
     pub fn error(&mut self) {
         self.count_error(true);

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::level::{Freshness, Level};
 use crate::metrics::{Metric, Rollup};
 use crate::name::ServiceName;
+use crate::rhythm::Trend;
 use crate::run::Outcome;
 use crate::time::Timestamp;
 
@@ -120,6 +121,13 @@ pub struct View {
     pub run: Option<OpenRun>,
     /// The last of its runs that ended.
     pub last_run: Option<LastRun>,
+    /// Where its rhythm goes; null where it promises none.
+    pub trend: Option<Trend>,
+    /// When it will first miss its deadline, if it goes on slowing like this.
+    #[serde(serialize_with = "rfc3339")]
+    pub predicted_miss_at: Option<Timestamp>,
+    /// φ: −log₁₀ of the probability that a healthy gap is as long as the present one.
+    pub suspicion: Option<f64>,
     /// Labels of the owner's.
     pub tags: Vec<String>,
     /// What must be ready before it starts.

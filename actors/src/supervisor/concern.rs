@@ -150,10 +150,19 @@ impl Supervisor {
         } else {
             None
         };
+        // Told before anything is wrong: an alert, and no level.
+        let foreboding = match concern.level {
+            Level::Healthy => entry.foreboding(now),
+            Level::Unknown | Level::Warning | Level::Degraded | Level::Critical => None,
+        };
+        let (level, reason) = match foreboding {
+            Some(reason) => (Level::Warning, reason),
+            None => (concern.level, concern.reason),
+        };
         Some(Fact {
             service: entry.spec.name.clone(),
-            level: concern.level,
-            reason: concern.reason,
+            level,
+            reason,
             hold,
             tags: entry.spec.tags.as_slice().into(),
         })

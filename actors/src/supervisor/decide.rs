@@ -60,7 +60,9 @@ impl Supervisor {
 
     fn take_over(&mut self, id: u32, beat: Beat) {
         if let Some(entry) = self.entries.get_mut(id as usize) {
+            let trend = entry.observe_beat(beat);
             entry.service.catch_up(beat);
+            self.trend_changed(id, trend);
         }
     }
 
@@ -132,7 +134,7 @@ impl Supervisor {
         self.around(at)
     }
 
-    fn around(&self, at: Moment) -> Now {
+    pub(super) fn around(&self, at: Moment) -> Now {
         Now {
             at,
             amnesty: self.attention.amnesty(),
@@ -149,7 +151,9 @@ impl Supervisor {
         let (level, down) = (entry.service.level(), entry.service.is_down());
         let paused = entry.service.is_paused();
         let generation = entry.service.generation();
+        let trend = entry.observe(&event, at);
         let actions = entry.service.on(event, &now);
+        entry.observed(generation, level, at);
         let reached = entry.service.level();
         let entry_paused = entry.service.is_paused();
         let went_down = !down && entry.service.is_down();
@@ -161,7 +165,7 @@ impl Supervisor {
             self.tally_of(&spec)
                 .shift(level, reached, spec.policy.critical);
         }
-        let concerned = reached != level || entry_paused != paused;
+        let concerned = reached != level || entry_paused != paused || trend.is_some();
         self.mark_dirty(id);
         self.changed(id);
         if concerned {
@@ -417,6 +421,7 @@ impl Entry {
         view.restarts += u64::from(self.rebuilt);
         view.notify_dropped = self.door.lost_datagrams.load(Ordering::Relaxed);
         view.lines_dropped = self.door.lost_lines.load(Ordering::Relaxed);
+        self.add_outlook(&mut view, now);
         view
     }
 }

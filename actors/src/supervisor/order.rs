@@ -410,6 +410,7 @@ impl Supervisor {
             return;
         }
         let (ack, recorded) = Ack::ours();
+        self.end_minute();
         self.mark_all_dirty();
         self.write_all();
         self.outbox.acks.push(ack);

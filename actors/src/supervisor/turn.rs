@@ -148,6 +148,7 @@ impl Supervisor {
             self.each_second(now);
         }
         self.depart();
+        self.end_some();
         self.write_some();
         self.send();
         self.show_soon(context);
@@ -204,6 +205,7 @@ impl Supervisor {
             self.refused = refused;
         }
         self.show_nobody();
+        self.minute();
     }
 
     /// Leaves the point of the judging clock from which the next supervisor goes on.
@@ -224,7 +226,7 @@ impl Supervisor {
         for deadline in [self.wheel.next().unwrap_or(Time::NEVER), self.brake.next()] {
             due = due.min(self.attention.mono(deadline));
         }
-        if !self.writing.is_empty() {
+        if !self.writing.is_empty() || self.observing.is_ending() {
             due = due.min(self.present.mono + SOON);
         }
         // What is overdue was not late because of us.

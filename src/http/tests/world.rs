@@ -88,6 +88,7 @@ impl World {
             alerts: actors.alerts.clone(),
             feed: Arc::clone(&actors.feed),
             sync: None,
+            history: Arc::new(stage.history.clone()),
             clock: Arc::clone(&stage.clock) as Arc<dyn Clock>,
             log: stage.log.logger(),
             patience: setup.patience,

@@ -120,6 +120,12 @@ impl Memory {
         self.level
     }
 
+    /// How many pulses were ever received, and how many errors reported.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.total_pulses, self.error_count)
+    }
+
     /// The youngest time in it that has surely been: see
     /// [`Attention::never_before`](crate::stall::Attention::never_before).
     #[must_use]

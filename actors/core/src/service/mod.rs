@@ -63,7 +63,7 @@ use std::sync::Arc;
 use crate::beats::{Beat, Promise};
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
 use crate::level::{Level, Standing};
-use crate::policy::Policy;
+use crate::policy::{Policy, Watch};
 use crate::time::{Time, nanos};
 use crate::view::StateWord;
 
@@ -289,6 +289,38 @@ impl Service {
     #[must_use]
     pub fn is_maintained(&self) -> bool {
         self.maintained
+    }
+
+    /// Whether the gap to its next pulse says something about it: it runs, and nothing excuses
+    /// its silence.
+    #[must_use]
+    pub fn beats(&self) -> bool {
+        let memory = &self.memory;
+        let lives = match memory.state {
+            State::Running { .. } | State::External { .. } => true,
+            State::New
+            | State::Stopped { .. }
+            | State::Waiting { .. }
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Held { .. }
+            | State::Backoff { .. }
+            | State::Quarantined { .. }
+            | State::Exited { .. }
+            | State::Resumed { .. } => false,
+        };
+        lives
+            && self.policy.watch != Watch::Alive
+            && !self.policy.on_demand
+            && !memory.idle
+            && memory.pause.is_none()
+            && memory.busy_until == Time(0)
+    }
+
+    /// How many intervals its present silence has missed.
+    #[must_use]
+    pub fn missed_by(&self, now: &Now) -> u32 {
+        self.missed(now)
     }
 
     /// What alerts need to know of it.

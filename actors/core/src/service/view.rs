@@ -128,6 +128,10 @@ impl Service {
                 duration: last.took.map(seconds),
                 message: last.message.clone(),
             }),
+            // What is observed of it is held by whoever holds it.
+            trend: None,
+            predicted_miss_at: None,
+            suspicion: None,
             tags: tags.to_vec(),
             depends_on: depends_on.to_vec(),
         }

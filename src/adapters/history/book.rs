@@ -1,0 +1,465 @@
+//! Writing: minutes become hours and days, and what is old goes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use supervisor_actors::ports::history::Minutes;
+use supervisor_actors::ports::{Clock, StoreError};
+use supervisor_core::history::{Slice, put, take};
+use supervisor_core::time::Mono;
+use supervisor_core::{ServiceName, Timestamp};
+
+use super::{Keep, schema};
+use crate::adapters::store::fault::Fault;
+use crate::adapters::store::open::{check_header, move_aside, raw, tune};
+use crate::adapters::store::schema::{Fit, migrate};
+
+/// How many damaged databases are kept.
+const MOST_SET_ASIDE: usize = 2;
+/// How many rows are forgotten each minute at most.
+const STEP: u32 = 4_000;
+/// How many free pages are left in the file for what comes, and how many are given back each
+/// minute.
+const FREE_PAGES: i64 = 2_048;
+const VACUUM_PAGES: u32 = 256;
+/// A silence of the history that is no gap: between two lives that follow each other at once.
+const NO_GAP: i64 = 5_000_000;
+/// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
+const DISTRUST: Duration = Duration::from_secs(24 * 3600);
+/// By how much it must jump to be distrusted.
+const JUMP_MICROS: i64 = 3_600_000_000;
+const MINUTE_MICROS: i64 = 60_000_000;
+
+/// The database on its thread.
+pub(super) struct Book {
+    path: PathBuf,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+    connection: Option<Connection>,
+    /// Whether it is known until when the one before us kept it.
+    begun: bool,
+    /// Since when it lacks something that is not yet told, until when, and why.
+    lacks: Option<(Timestamp, Timestamp, String)>,
+    /// How far the wall clock was ahead of the monotonic one, in microseconds.
+    ahead: i64,
+    trusted_from: Mono,
+    notices: Vec<String>,
+}
+
+impl Book {
+    pub(super) fn new(data_dir: &Path, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            path: data_dir.join("history.db"),
+            keep,
+            ahead: ahead(&*clock),
+            trusted_from: clock.mono(),
+            clock,
+            connection: None,
+            begun: false,
+            lacks: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// What people should know and was not said yet.
+    pub(super) fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Keeps a minute. One that cannot be kept is lost, and told of as a gap later.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub(super) fn keep(&mut self, minutes: &Minutes) -> Result<(), StoreError> {
+        let kept = self.with(|book, connection| book.write(connection, minutes));
+        if let Err(why) = &kept {
+            self.lack(minutes.since, minutes.until, &why.to_string());
+            return kept;
+        }
+        self.lacks = None;
+        self.begun = true;
+        // What fails here is done with the next minute.
+        self.with(|book, connection| {
+            fold(connection, minutes.minute)?;
+            book.forget(connection)
+        })
+    }
+
+    /// The history lacks that time.
+    pub(super) fn lack(&mut self, since: Timestamp, until: Timestamp, why: &str) {
+        match &mut self.lacks {
+            Some((_, to, _)) => *to = until,
+            lacks @ None => *lacks = Some((since, until, why.to_owned())),
+        }
+    }
+
+    fn write(&self, connection: &mut Connection, minutes: &Minutes) -> rusqlite::Result<()> {
+        let mut data = Vec::with_capacity(minutes.slices.len() * 32);
+        for (name, slice) in &minutes.slices {
+            pack_named(&mut data, name.as_str(), slice);
+        }
+        let transaction = begin(connection)?;
+        if !self.begun
+            && let Some(last) = last_kept(&transaction)?
+            && minutes.since.0.saturating_sub(last) > NO_GAP
+        {
+            let why = "the supervisor did not run, or ended at once";
+            add_gap(&transaction, Timestamp(last), minutes.since, why)?;
+        }
+        if let Some((since, until, why)) = &self.lacks {
+            add_gap(&transaction, *since, *until, why)?;
+        }
+        transaction.prepare_cached(schema::ADD)?.execute(params![
+            minutes.minute,
+            minutes.until.0,
+            data
+        ])?;
+        transaction.commit()
+    }
+
+    /// Forgets what is old, a step's worth, and gives back some of the room.
+    fn forget(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let now = self.clock.mono();
+        let ahead = ahead(&*self.clock);
+        if ahead.saturating_sub(self.ahead).saturating_abs() > JUMP_MICROS {
+            self.trusted_from = now + DISTRUST;
+        }
+        self.ahead = ahead;
+        if now < self.trusted_from {
+            return Ok(());
+        }
+        let wall = self.clock.wall().0;
+        let before = |keep: Duration| {
+            let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+            wall.saturating_sub(keep)
+        };
+        let hour = |micros: i64| micros.div_euclid(60 * MINUTE_MICROS);
+        let mut forgotten = 0;
+        for (statement, micros) in [
+            (schema::FORGET_MINUTES, before(self.keep.minutes)),
+            (schema::FORGET_HOURS, before(self.keep.hours)),
+        ] {
+            let mut statement = connection.prepare_cached(statement)?;
+            forgotten += statement.execute(params![hour(micros), STEP])?;
+        }
+        connection
+            .prepare_cached(schema::FORGET_GAPS)?
+            .execute([before(self.keep.hours)])?;
+        if forgotten == 0 {
+            let free: i64 =
+                connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+            if free > FREE_PAGES {
+                connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is older of a service; how many hours, days and minutes under way went.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(super) fn delete(
+        &mut self,
+        service: &ServiceName,
+        before: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let minute = before.0.div_euclid(MINUTE_MICROS);
+        let name = service.as_str();
+        self.with(|_, connection| {
+            let transaction = begin(connection)?;
+            let mut deleted = 0;
+            for (statement, time) in [
+                (schema::DELETE_MINUTES, minute.div_euclid(60)),
+                (schema::DELETE_HOURS, minute.div_euclid(60)),
+                (schema::DELETE_DAYS, minute.div_euclid(1440)),
+            ] {
+                let mut statement = transaction.prepare_cached(statement)?;
+                deleted += statement.execute(params![time, name])?;
+            }
+            let mut rest = Vec::new();
+            {
+                let mut statement = transaction.prepare_cached(schema::ALL_OPEN)?;
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    let (n, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    if at < minute {
+                        let data = row.get_ref(2)?.as_blob().unwrap_or_default();
+                        let mut kept = Vec::with_capacity(data.len());
+                        let mut found = false;
+                        each_named(data, |other, slice| {
+                            if other == name {
+                                found = true;
+                            } else {
+                                pack_named(&mut kept, other, &slice);
+                            }
+                        });
+                        if found {
+                            rest.push((n, kept));
+                        }
+                    }
+                }
+            }
+            for (n, data) in rest {
+                deleted += transaction
+                    .prepare_cached(schema::REWRITE)?
+                    .execute(params![n, data])?;
+            }
+            transaction.commit()?;
+            Ok(deleted as u64)
+        })
+    }
+
+    // --- the file ---
+
+    /// Runs `work` on the open database. A damaged one is set aside, and a new one begun:
+    /// `work` must be whole or nothing.
+    pub(super) fn with<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self, &mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut again = true;
+        loop {
+            let opened = match self.connection.take() {
+                Some(connection) => Ok(connection),
+                None => self.open(),
+            };
+            let done = match opened {
+                Ok(mut connection) => {
+                    let done = work(self, &mut connection).map_err(Fault::from);
+                    let close = done.as_ref().err().is_some_and(Fault::wants_reopening);
+                    self.connection = (!close).then_some(connection);
+                    done
+                }
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(value) => return Ok(value),
+                Err(Fault::Damaged(why)) if again => {
+                    again = false;
+                    self.set_aside(&why)?;
+                }
+                Err(fault) => return Err(fault.told(&self.path)),
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<Connection, Fault> {
+        check_header(&self.path)?;
+        let mut connection = raw(&self.path)?;
+        // Only before there is anything in it; then room that is freed can be given back.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        tune(&connection)?;
+        match migrate(&mut connection, &schema::LAYOUT)? {
+            Fit::Ours => {}
+            Fit::Newer(version) => self.notices.push(format!(
+                "{} was written by a newer supervisor (version {version} of its tables): it is used as far as this one understands it",
+                self.path.display()
+            )),
+        }
+        Ok(connection)
+    }
+
+    fn set_aside(&mut self, why: &str) -> Result<(), StoreError> {
+        let aside = move_aside(&self.path, self.clock.wall(), MOST_SET_ASIDE).map_err(|error| {
+            StoreError::Unavailable(format!(
+                "{} is damaged ({why}) and cannot be set aside: {error}",
+                self.path.display()
+            ))
+        })?;
+        self.notices.push(format!(
+            "{} was damaged ({why}): set aside as {aside}, the history begins anew",
+            self.path.display()
+        ));
+        Ok(())
+    }
+}
+
+fn ahead(clock: &dyn Clock) -> i64 {
+    let mono = i64::try_from(clock.mono().0 / 1_000).unwrap_or(i64::MAX);
+    clock.wall().0.saturating_sub(mono)
+}
+
+fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// Until when anything was kept.
+fn last_kept(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let one = |sql: &str| -> rusqlite::Result<Option<i64>> {
+        connection
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))
+    };
+    if let Some(until) = one(schema::LAST_UNTIL)? {
+        return Ok(Some(until));
+    }
+    let hour = one(schema::LAST_HOUR)?;
+    Ok(hour.map(|hour| (hour + 1) * 60 * MINUTE_MICROS))
+}
+
+fn add_gap(
+    connection: &Connection,
+    since: Timestamp,
+    until: Timestamp,
+    why: &str,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(schema::ADD_GAP)?;
+    statement.execute(params![since.0, until.0, why]).map(drop)
+}
+
+/// A slice with its service's name.
+fn pack_named(out: &mut Vec<u8>, name: &str, slice: &Slice) {
+    put(out, name.len() as u64);
+    out.extend_from_slice(name.as_bytes());
+    slice.pack(out);
+}
+
+/// All of them, up to the first that is garbled.
+pub(super) fn each_named<'a>(mut data: &'a [u8], mut each: impl FnMut(&'a str, Slice)) {
+    loop {
+        let Some(length) = take(&mut data).and_then(|length| usize::try_from(length).ok()) else {
+            return;
+        };
+        let Some((name, rest)) = data.split_at_checked(length) else {
+            return;
+        };
+        data = rest;
+        let (Ok(name), Some(slice)) = (std::str::from_utf8(name), Slice::unpack(&mut data)) else {
+            return;
+        };
+        each(name, slice);
+    }
+}
+
+/// The minutes of an hour, each with its place in it.
+pub(super) fn each_minute(mut data: &[u8], mut each: impl FnMut(i64, Slice)) {
+    while let Some((place, rest)) = data.split_first() {
+        data = rest;
+        let Some(slice) = Slice::unpack(&mut data) else {
+            return;
+        };
+        each(i64::from(*place), slice);
+    }
+}
+
+/// Makes rows of their services of the minutes of hours that have ended, and days of hours.
+fn fold(connection: &mut Connection, present: i64) -> rusqlite::Result<()> {
+    let hour_began = present - present.rem_euclid(60);
+    while let Some(hour) = ended_hour(connection, hour_began)? {
+        let transaction = begin(connection)?;
+        fold_hour(&transaction, hour)?;
+        transaction.commit()?;
+    }
+    let today = present.div_euclid(1440);
+    loop {
+        let last: Option<i64> = connection
+            .prepare_cached(schema::LAST_DAY)?
+            .query_row([], |row| row.get(0))?;
+        let from = last.map_or(i64::MIN, |day| (day + 1) * 24);
+        let next: Option<i64> = connection
+            .prepare_cached(schema::NEXT_HOUR)?
+            .query_row([from], |row| row.get(0))?;
+        let Some(day) = next
+            .map(|hour| hour.div_euclid(24))
+            .filter(|day| *day < today)
+        else {
+            return Ok(());
+        };
+        let transaction = begin(connection)?;
+        fold_day(&transaction, day)?;
+        transaction.commit()?;
+    }
+}
+
+/// An hour of which minutes are open, and that began before that minute.
+fn ended_hour(connection: &Connection, before: i64) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached(schema::ENDED_HOUR)?;
+    let found = statement.query_row([before], |row| row.get(0));
+    found.optional()
+}
+
+fn fold_hour(transaction: &Transaction<'_>, hour: i64) -> rusqlite::Result<()> {
+    let (from, to) = (hour * 60, hour * 60 + 60);
+    let mut services: BTreeMap<String, (Vec<u8>, Slice)> = BTreeMap::new();
+    {
+        let mut statement = transaction.prepare_cached(schema::OPEN)?;
+        let mut rows = statement.query([from, to])?;
+        while let Some(row) = rows.next()? {
+            let place = row.get::<_, i64>(0)? - from;
+            each_named(
+                row.get_ref(1)?.as_blob().unwrap_or_default(),
+                |name, slice| {
+                    if !services.contains_key(name) {
+                        services.insert(name.to_owned(), Default::default());
+                    }
+                    if let Some((minutes, sum)) = services.get_mut(name) {
+                        // Within an hour.
+                        minutes.push(u8::try_from(place).unwrap_or(u8::MAX));
+                        slice.pack(minutes);
+                        sum.merge(&slice);
+                    }
+                },
+            );
+        }
+    }
+    for (name, (minutes, mut sum)) in services {
+        // A clock that was set back passes an hour twice.
+        let mut all = blob(transaction, schema::MINUTES, hour, &name)?.unwrap_or_default();
+        all.extend_from_slice(&minutes);
+        let before = blob(transaction, schema::HOUR, hour, &name)?;
+        if let Some(before) = before.and_then(|data| Slice::unpack(&mut &data[..])) {
+            sum.merge(&before);
+        }
+        let mut packed = Vec::new();
+        sum.pack(&mut packed);
+        transaction
+            .prepare_cached(schema::PUT_MINUTES)?
+            .execute(params![hour, name, all])?;
+        transaction
+            .prepare_cached(schema::PUT_HOUR)?
+            .execute(params![hour, name, packed])?;
+    }
+    let mut close = transaction.prepare_cached(schema::CLOSE)?;
+    close.execute([from, to]).map(drop)
+}
+
+fn fold_day(transaction: &Transaction<'_>, day: i64) -> rusqlite::Result<()> {
+    let mut services: BTreeMap<String, Slice> = BTreeMap::new();
+    {
+        let mut statement = transaction.prepare_cached(schema::HOURS_OF)?;
+        let mut rows = statement.query([day * 24, day * 24 + 24])?;
+        while let Some(row) = rows.next()? {
+            let data = row.get_ref(1)?.as_blob().unwrap_or_default();
+            if let Some(slice) = Slice::unpack(&mut &data[..]) {
+                services.entry(row.get(0)?).or_default().merge(&slice);
+            }
+        }
+    }
+    for (name, sum) in services {
+        let mut packed = Vec::new();
+        sum.pack(&mut packed);
+        transaction
+            .prepare_cached(schema::PUT_DAY)?
+            .execute(params![day, name, packed])?;
+    }
+    Ok(())
+}
+
+/// What is kept of a service at that time.
+pub(super) fn blob(
+    connection: &Connection,
+    statement: &str,
+    time: i64,
+    service: &str,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(statement)?;
+    let found = statement.query_row(params![time, service], |row| {
+        Ok(row.get_ref(0)?.as_blob().unwrap_or_default().to_vec())
+    });
+    found.optional()
+}
