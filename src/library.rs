@@ -17,7 +17,6 @@ use crate::adapters::http_client::HttpCalls;
 use crate::adapters::store::SqliteStore;
 use crate::config::{self, SyncSettings};
 use crate::mirror::{self, Alone, MirrorError, Mode};
-use crate::run::KEEP_EVENTS;
 
 /// So many questions may wait; who asks more waits himself.
 const QUESTIONS: usize = 8;
@@ -244,7 +243,11 @@ async fn run(
         }
     };
     mirror::announce(&sync, mode, &log);
-    let store = SqliteStore::new(lock.path(), KEEP_EVENTS, Arc::clone(&clock));
+    let store = SqliteStore::new(
+        lock.path(),
+        crate::config::HistorySettings::default().keep,
+        Arc::clone(&clock),
+    );
     let store: Box<dyn Store> = Box::new(store);
     let alone = Alone::start(setup, clock, Some(store), &log);
     let _ = started.send(Ok(()));

@@ -18,6 +18,7 @@ pub(crate) mod ledger;
 pub(crate) mod logging;
 pub(crate) mod marks;
 pub(crate) mod output;
+pub(crate) mod own_process;
 pub(crate) mod processes;
 pub(crate) mod quiet;
 pub(crate) mod sinks;

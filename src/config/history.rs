@@ -18,12 +18,22 @@ pub(crate) struct HistorySettings {
     pub(crate) keep_rollups: Duration,
 }
 
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self {
+            keep: 7 * DAY,
+            keep_rollups: 365 * DAY,
+        }
+    }
+}
+
 /// Reads the table.
 pub(super) fn read(table: &mut Table<'_>) -> HistorySettings {
     let keep = table.take("keep", |value| duration::at_least(value, LEAST));
     let keep_rollups = table.take("keep_rollups", |value| duration::at_least(value, DAY));
+    let usual = HistorySettings::default();
     HistorySettings {
-        keep: keep.or(7 * DAY),
-        keep_rollups: keep_rollups.or(365 * DAY),
+        keep: keep.or(usual.keep),
+        keep_rollups: keep_rollups.or(usual.keep_rollups),
     }
 }

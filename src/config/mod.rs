@@ -52,7 +52,7 @@ use toml::de::DeTable;
 pub(crate) use self::alerts::AlertSettings;
 pub(crate) use self::check::check_report;
 pub(crate) use self::errors::{ConfigErrors, Mistake};
-use self::history::HistorySettings;
+pub(crate) use self::history::HistorySettings;
 pub(crate) use self::log::{LogFilter, LogFormat, LogSettings};
 pub(crate) use self::supervisor::{OnExit, SupervisorSettings};
 pub(crate) use self::sync::{SyncSettings, Target};

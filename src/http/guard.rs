@@ -5,8 +5,8 @@
 //! |---|---|---|---|
 //! | `/healthz`, `/readyz` | yes | yes | yes |
 //! | ping URLs | their key | their key | their key |
-//! | health | yes | yes | token, or `public_status` |
-//! | services, events, runs, history, streams | yes | yes | token |
+//! | health, badges | yes | yes | token, or `public_status` |
+//! | services, events, runs, history, streams, metrics | yes | yes | token |
 //! | registering | yes | yes | token |
 //! | what is registered taken out | yes | where registering is allowed, else token | token |
 //! | pulses, errors and runs told of a service | yes | yes | token, or that service's own |

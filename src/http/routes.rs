@@ -83,6 +83,10 @@ pub(super) enum Route<'a> {
     Session,
     /// `/api/login`: an address that signs in once.
     Invite,
+    /// `/metrics`: everything in numbers.
+    Metrics,
+    /// `/badge/{name}.svg`.
+    Badge(Cow<'a, str>),
     /// `/healthz`.
     Alive,
     /// `/readyz`.
@@ -224,6 +228,8 @@ impl<'a> Route<'a> {
                 let name = parts.swap_remove(2);
                 return Ok(Self::Asset(parts.swap_remove(1), name));
             }
+            ["metrics"] => return Ok(Self::Metrics),
+            ["badge", _] => name_at(Self::Badge, 1),
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
             _ => return Err(not_found()),
@@ -260,6 +266,8 @@ impl<'a> Route<'a> {
             | Self::Logs(_)
             | Self::Stream
             | Self::Socket
+            | Self::Metrics
+            | Self::Badge(_)
             | Self::Sync
             | Self::Page
             | Self::Asset(..)
@@ -274,7 +282,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Pulse(name) | Self::Error(name) | Self::Run(name) => Access::Signal(name),
             Self::Ping(_) => Access::Ping,
-            Self::HealthStatus | Self::HealthService(_) => Access::Health,
+            Self::HealthStatus | Self::HealthService(_) | Self::Badge(_) => Access::Health,
             Self::Services
             | Self::Service(_)
             | Self::Register
@@ -282,6 +290,7 @@ impl<'a> Route<'a> {
             | Self::Alert(_)
             | Self::Events
             | Self::Runs(_)
+            | Self::Metrics
             | Self::Stream
             | Self::Socket
             | Self::Sync => Access::Read,
@@ -545,6 +554,8 @@ mod tests {
         assert_eq!(access("/api/events"), "read");
         assert_eq!(access("/api/stream"), "read");
         assert_eq!(access("/api/ws"), "read");
+        assert_eq!(access("/metrics"), "read");
+        assert_eq!(access("/badge/a.svg"), "health");
         assert_eq!(access("/api/history/a"), "read");
         let history = Route::parse("/api/history/a").unwrap();
         assert_eq!(history.access(&Method::DELETE), Access::Forget("a"));

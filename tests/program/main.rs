@@ -30,6 +30,7 @@ mod history;
 mod incoming;
 mod jobs;
 mod levels;
+mod metrics;
 mod notify;
 mod page;
 mod pings;

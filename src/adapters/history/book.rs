@@ -280,8 +280,9 @@ impl Book {
 }
 
 fn ahead(clock: &dyn Clock) -> i64 {
-    let mono = i64::try_from(clock.mono().0 / 1_000).unwrap_or(i64::MAX);
-    clock.wall().0.saturating_sub(mono)
+    // A sleep of the machine is no jump of its clock.
+    let uptime = i64::try_from(clock.uptime().0 / 1_000).unwrap_or(i64::MAX);
+    clock.wall().0.saturating_sub(uptime)
 }
 
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {

@@ -27,6 +27,10 @@ impl Clock for SetClock {
         Mono(self.mono.load(Ordering::Relaxed))
     }
 
+    fn uptime(&self) -> Mono {
+        self.mono()
+    }
+
     fn wall(&self) -> Timestamp {
         Timestamp(self.wall.load(Ordering::Relaxed))
     }
