@@ -41,10 +41,27 @@ pub(super) struct Service {
     pub(super) cycle: Option<i64>,
     pub(super) progress: Option<f64>,
     pub(super) metrics: BTreeMap<String, Metric>,
+    /// The youngest under way.
+    pub(super) run: Option<Run>,
+    pub(super) last_run: Option<Run>,
     pub(super) waiting_for: Vec<String>,
     pub(super) blocked_by: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) depends_on: Vec<String>,
+}
+
+/// A run, under way or ended.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Run {
+    pub(super) outcome: Option<String>,
+    pub(super) exit_code: Option<i64>,
+    pub(super) ended_at: Option<String>,
+    /// Seconds.
+    pub(super) duration: Option<f64>,
+    /// Seconds.
+    pub(super) running_for: Option<f64>,
+    pub(super) message: Option<String>,
 }
 
 /// A figure of a service's own.

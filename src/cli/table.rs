@@ -362,6 +362,8 @@ pub(super) fn card(service: &Service, look: Look) -> String {
     line("process", &process(service));
     line("last pulse", &last_pulse(service));
     line("pulses", &pulses(service));
+    line("run", &run_under_way(service));
+    line("last run", &last_run(service));
     line("restarts", &number(service.restarts));
     line("message", service.message.as_deref().unwrap_or_default());
     line("progress", &progress(service));
@@ -420,6 +422,35 @@ fn pulses(service: &Service) -> String {
         parts.push(format!("{failures} in a row missed or failed"));
     }
     parts.join(", ")
+}
+
+fn run_under_way(service: &Service) -> String {
+    let run = service.run.as_ref().and_then(|run| run.running_for);
+    run.map_or_else(String::new, |time| {
+        format!("under way for {}", seconds(time))
+    })
+}
+
+/// `failure with exit code 3, took 2.5 s (2026-01-02T18:30:00Z): disk full`
+fn last_run(service: &Service) -> String {
+    let Some(run) = &service.last_run else {
+        return String::new();
+    };
+    let mut text = run.outcome.clone().unwrap_or_default();
+    // Writing to a String cannot fail.
+    if let Some(code) = run.exit_code.filter(|code| *code != 0) {
+        let _ = write!(text, " with exit code {code}");
+    }
+    if let Some(took) = run.duration {
+        let _ = write!(text, ", took {}", seconds(took));
+    }
+    if let Some(date) = &run.ended_at {
+        let _ = write!(text, " ({date})");
+    }
+    if let Some(message) = &run.message {
+        let _ = write!(text, ": {message}");
+    }
+    text
 }
 
 fn progress(service: &Service) -> String {

@@ -26,6 +26,9 @@ fn services() -> Vec<Service> {
          "total_pulses":9,"error_count":1,"consecutive_failures":5,"critical":true,
          "last_heartbeat":"2026-01-02T18:29:51Z","freshness":"very_stale",
          "started_at":"2026-01-02T18:29:01Z","message":"step 3","cycle":7,"progress":0.5,
+         "run":{"rid":"7","started_at":"2026-01-02T18:29:56Z","running_for":4.0},
+         "last_run":{"rid":null,"outcome":"failure","exit_code":3,"duration":2.5,"message":"disk full",
+                     "started_at":null,"ended_at":"2026-01-02T18:29:50Z"},
          "metrics":{"queue":{"value":12.0,"count":3,"min":-1.0,"mean":3.6666667,"max":12.0},
                     "rows":{"value":1e-9,"count":1,"min":1e-9,"mean":1e-9,"max":1e-9}},
          "tags":["core","demo"],"depends_on":["worker"]},
@@ -204,6 +207,8 @@ hangs: critical, running
   process      pid 4712, generation 3, up 1m 1s (since 2026-01-02T18:29:01Z)
   last pulse   11 s ago (2026-01-02T18:29:51Z), expected every 2 s, 5 missed, very stale
   pulses       9, 1 error, 5 in a row missed or failed
+  run          under way for 4 s
+  last run     failure with exit code 3, took 2.5 s (2026-01-02T18:29:50Z): disk full
   restarts     2
   message      step 3
   progress     cycle 7, 0.5
