@@ -408,6 +408,10 @@ struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Pairs<'a> {
     fn parse(query: &'a str) -> Self {
+        if query.is_empty() {
+            // The most frequent one.
+            return Self(Vec::new());
+        }
         Self(
             actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
                 .map(actix_web::web::Query::into_inner)
@@ -432,11 +436,11 @@ impl<'a> Pairs<'a> {
 }
 
 /// An answer in plain text.
-fn text(status: StatusCode, text: impl Into<String>) -> HttpResponse {
+fn text(status: StatusCode, text: &'static str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(text.into())
+        .body(text)
 }
 
 /// A problem in plain text.
