@@ -114,7 +114,9 @@ function summarise() {
   const counts = store.counts();
   const lost = feed.word === "lost";
   const overall = store.entries.size > 0 ? store.worst() : "unknown";
-  if (feed.word !== "connecting" && feed.word !== "locked") text($("sentence"), sentence(counts));
+  // A number stays with its level where the line breaks.
+  const words = sentence(counts).replaceAll(/([0-9]) /g, "$1\u00a0");
+  if (feed.word !== "connecting" && feed.word !== "locked") text($("sentence"), words);
   attribute($("beat"), "data-overall", overall);
   const icons = $("favicon");
   const wanted = icons.href.replace(/icon-\w+\.svg$/, `icon-${lost ? "lost" : overall}.svg`);

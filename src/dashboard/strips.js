@@ -189,6 +189,8 @@ export function sparkline(values, label) {
       pen = "L";
     }
   });
+  // Single values make no line.
+  if (!path.includes("L")) return h("span", { class: "none" }, "–");
   return s(
     "svg",
     { class: "spark", viewBox: "0 0 90 18", preserveAspectRatio: "none", role: "img", "aria-label": label },

@@ -12,7 +12,7 @@ await test(async (page, { open }) => {
   await level(page, "mailer", "warning");
   await level(page, "worker", "healthy");
 
-  const sentence = await page.locator("h1").textContent();
+  const sentence = (await page.locator("h1").textContent()).replaceAll("\u00a0", " ");
   assert.equal(sentence, "1 critical, 1 warning, 2 healthy");
   assert.match(await page.title(), /^1 critical, 1 warning, 2 healthy · world$/);
   assert.match(await page.locator("#favicon").getAttribute("href"), /icon-critical\.svg$/);

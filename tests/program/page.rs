@@ -5,6 +5,7 @@
 //! reads an answer; `done` is its last word.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -137,4 +138,31 @@ fn a_cut_is_shown_and_the_page_goes_on_when_it_is_over() {
         .service("sleeper", &command(&["sleep", "1000"]))
         .start();
     drive(&mut world, "cut.mjs");
+}
+
+#[test]
+fn its_parts_hold_without_a_browser() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let copy = tempfile::tempdir().expect("a directory");
+    for entry in fs::read_dir(root.join("src/dashboard")).expect("its files") {
+        let path = entry.expect("a file").path();
+        if path.extension().is_some_and(|kind| kind == "js") {
+            let name = path.file_name().expect("a name");
+            fs::copy(&path, copy.path().join(name)).expect("copied");
+        }
+    }
+    // Says to node what a browser knows from the script's tag.
+    fs::write(copy.path().join("package.json"), r#"{"type":"module"}"#).expect("written");
+    let done = Command::new("node")
+        .arg(root.join("tests/page/parts.mjs"))
+        .arg(copy.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("node runs");
+    assert!(
+        done.status.success() && done.stdout == b"done\n",
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
