@@ -84,6 +84,8 @@ pub(crate) fn fill(stand_in: &Path, data_dir: &Path) {
         &["key"][..],
         &["token"],
         &["mark"],
+        // Whoever has stopped all pokes must not find them going on.
+        &["ESTOP"],
         &["state.db", "state.db-wal"],
         &["alerts.db", "alerts.db-wal"],
     ] {
@@ -210,8 +212,10 @@ mod tests {
         fs::create_dir(&to).unwrap();
         fs::write(from.join("key"), "old").unwrap();
         fs::write(from.join("state.db"), "old").unwrap();
+        fs::write(from.join("ESTOP"), "").unwrap();
         fill(&to, &from);
         assert_eq!(fs::read_to_string(to.join("state.db")).unwrap(), "old");
+        assert!(to.join("ESTOP").exists());
         fs::write(to.join("state.db"), "newer").unwrap();
         fs::write(from.join("state.db-wal"), "old").unwrap();
         fill(&to, &from);
