@@ -33,6 +33,11 @@ await test(async (page, { complaints }) => {
   assert.match(page.url(), /service=worker/);
   assert.match(await drawer.textContent(), /generation 1/);
   await drawer.getByRole("cell", { name: "37" }).first().waitFor();
+  // What is recorded of it, in cells.
+  await drawer.getByRole("img", { name: /^1 hour: / }).waitFor();
+  await drawer.getByRole("button", { name: "24 hours" }).click();
+  await drawer.getByRole("img", { name: /^24 hours: / }).waitFor();
+  assert.match(page.url(), /range=24h/);
   await accessible(page, "overview");
   await drawer.getByRole("tab", { name: "Events" }).click();
   await drawer.locator("tr", { hasText: "started" }).first().waitFor();
