@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_core::event::{Exit, Generation, StartFailure};
 use supervisor_core::time::Mono;
@@ -312,7 +313,8 @@ pub struct Deleted {
 }
 
 /// A recorded event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Event)]
 pub struct EventRow {
     /// Grows with time.
     pub id: i64,
@@ -363,7 +365,8 @@ pub struct RunQuery {
 }
 
 /// A recorded run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Run)]
 pub struct RunRow {
     /// Its number within its service; grows with time.
     pub id: i64,

@@ -9,6 +9,7 @@ use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_actors::handle::Wish;
 use supervisor_actors::ports::alerts::{AlertQuery, Fate};
@@ -32,7 +33,8 @@ const MOST_TEXT: usize = 500;
 const MOST_SILENCE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// An alert as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Alert)]
 pub(super) struct Shown {
     id: u64,
     /// `service`, `storm`, `sink` or `supervisor`.
@@ -57,30 +59,34 @@ pub(super) struct Shown {
     members: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Acknowledgement)]
 struct Taken {
     by: String,
     note: String,
     at: String,
 }
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Alerts)]
+pub(super) struct Page {
     alerts: Vec<Shown>,
     /// What to give as `before` for older ones; null at the end.
     next: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Whole {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AlertWithReasons)]
+pub(super) struct Whole {
     #[serde(flatten)]
     alert: Shown,
     /// The rules that decide about it now, a sentence each; none once it is resolved.
     why: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct ShownSilence {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Silence)]
+pub(super) struct ShownSilence {
     id: u64,
     services: String,
     tag: Option<String>,
@@ -89,21 +95,23 @@ struct ShownSilence {
     note: String,
 }
 
-#[derive(Serialize)]
-struct Silences {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Silences {
     silences: Vec<ShownSilence>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct AckBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Acknowledge)]
+pub(super) struct AckBody {
     by: Option<String>,
     note: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SilenceBody {
+#[schema(as = NewSilence)]
+pub(super) struct SilenceBody {
     services: String,
     r#for: Span,
     tag: Option<String>,
@@ -111,9 +119,10 @@ struct SilenceBody {
     note: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TestBody {
+#[schema(as = SinkTest)]
+pub(super) struct TestBody {
     sink: String,
 }
 

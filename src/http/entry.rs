@@ -12,8 +12,8 @@ use super::api::Api;
 use super::problem::Problem;
 use super::routes::Route;
 use super::{
-    alerts, badge, configured, events, guard, health, history, logs, metrics, page, pings, pulse,
-    register, runs, services, session, stream, sync, timeline, ws,
+    alerts, badge, configured, events, guard, health, history, logs, metrics, openapi, page, pings,
+    pulse, register, runs, services, session, stream, sync, timeline, ws,
 };
 
 /// The one service of the App: see [`super::routes`] for why actix-web does not route.
@@ -109,6 +109,7 @@ async fn dispatch(
         Route::Invite => session::invite(api),
         Route::Metrics => metrics::show(api).await,
         Route::Badge(file) => badge::show(api, &file).await,
+        Route::Described => Ok(openapi::show(request.headers()).await),
         Route::Alive => health::alive(api),
         Route::Ready => health::ready(api),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use supervisor_actors::ports::{EventQuery, EventRow};
 use supervisor_core::Timestamp;
@@ -22,8 +23,9 @@ use super::services;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub(super) struct Page {
     events: Vec<EventRow>,
     /// Where to go on; null where there is nothing yet to go on from.
     next: Option<i64>,

@@ -8,6 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use supervisor_core::{Level, Timestamp, View};
 
@@ -15,27 +16,32 @@ use super::api::Api;
 use super::problem::Problem;
 use super::services;
 
-#[derive(Serialize)]
-struct Status<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthStatus)]
+pub(super) struct Status<'a> {
     #[serde(serialize_with = "by_name")]
+    #[schema(value_type = BTreeMap<String, Entry>)]
     services: &'a [Entry<'a>],
     overall_status: Level,
 }
 
 /// One service in the overview.
-#[derive(Serialize)]
-struct Entry<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthEntry)]
+pub(super) struct Entry<'a> {
     #[serde(skip)]
     name: &'a str,
     status: Level,
     last_heartbeat: Option<String>,
+    #[schema(value_type = f64)]
     interval: Seconds,
     consecutive_failures: u32,
 }
 
 /// One service alone.
-#[derive(Serialize)]
-struct One<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthOfService)]
+pub(super) struct One<'a> {
     service: &'a str,
     status: Level,
     last_heartbeat: Option<String>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use supervisor_core::Timestamp;
 
@@ -22,8 +23,8 @@ use super::{pulse, services};
 /// What a service may not delete of its own.
 const LEFT_TO_THE_OWNER: Duration = Duration::from_secs(24 * 3600);
 
-#[derive(Serialize)]
-struct Deleted {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
     deleted: u64,
 }
 

@@ -25,6 +25,7 @@ mod hosts;
 mod listen;
 mod logs;
 mod metrics;
+mod openapi;
 mod packed;
 mod page;
 mod pings;

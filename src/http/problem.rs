@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A refusal or a failure. The code is a word for programs, stable; the detail is a sentence
 /// for people, and says what would be right.
@@ -16,8 +17,9 @@ pub(super) struct Problem {
 }
 
 /// The body, member by member.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,

@@ -19,6 +19,7 @@ use actix_web::http::StatusCode;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use supervisor_actors::handle::{Inform, InformError, ServiceHandle};
 use supervisor_core::event::{Note, PulseState};
@@ -34,21 +35,22 @@ use super::problem::Problem;
 const MAX_MESSAGE_BYTES: usize = 10_000;
 
 /// A pulse that says something.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PulseBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Pulse)]
+pub(super) struct PulseBody {
     state: Option<PulseState>,
     message: Option<String>,
     cycle: Option<i64>,
     progress: Option<f64>,
+    #[schema(value_type = Option<BTreeMap<String, f64>>)]
     metrics: Option<Box<RawValue>>,
     busy_for: Option<Span>,
 }
 
 /// An error.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ErrorBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorBody {
     message: Option<String>,
     critical: Option<bool>,
 }

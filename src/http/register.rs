@@ -11,6 +11,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_actors::ports::StoreError;
 use supervisor_actors::registration::{MOST_REGISTERED, Registered, Registration};
@@ -32,8 +33,9 @@ const MOST_TAG_BYTES: usize = 64;
 
 /// What a registrant says. What we do not know is ignored, as in a pulse: the answer shows
 /// what holds.
-#[derive(Debug, Deserialize)]
-struct Body {
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Registration)]
+pub(super) struct Body {
     tag: String,
     interval: Option<Span>,
     critical: Option<bool>,
@@ -41,17 +43,20 @@ struct Body {
     tags: Option<Vec<String>>,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Registered)]
+pub(super) struct Shown<'a> {
     tag: &'a str,
+    #[schema(value_type = f64)]
     interval: Seconds,
     critical: bool,
     on_demand: bool,
     tags: &'a [String],
 }
 
-#[derive(Serialize)]
-struct List<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AllRegistered)]
+pub(super) struct List<'a> {
     registered: Vec<Shown<'a>>,
     limit: usize,
 }

@@ -87,6 +87,8 @@ pub(super) enum Route<'a> {
     Metrics,
     /// `/badge/{name}.svg`.
     Badge(Cow<'a, str>),
+    /// `/openapi.json`: all these for programs.
+    Described,
     /// `/healthz`.
     Alive,
     /// `/readyz`.
@@ -230,6 +232,7 @@ impl<'a> Route<'a> {
             }
             ["metrics"] => return Ok(Self::Metrics),
             ["badge", _] => name_at(Self::Badge, 1),
+            ["openapi.json"] => return Ok(Self::Described),
             ["healthz"] => return Ok(Self::Alive),
             ["readyz"] => return Ok(Self::Ready),
             _ => return Err(not_found()),
@@ -272,6 +275,7 @@ impl<'a> Route<'a> {
             | Self::Page
             | Self::Asset(..)
             | Self::Session
+            | Self::Described
             | Self::Alive
             | Self::Ready => Methods::Get,
         }
@@ -293,7 +297,8 @@ impl<'a> Route<'a> {
             | Self::Metrics
             | Self::Stream
             | Self::Socket
-            | Self::Sync => Access::Read,
+            | Self::Sync
+            | Self::Described => Access::Read,
             Self::Registered(_) => Access::Unregister,
             Self::History(name) if *method == Method::DELETE => Access::Forget(name),
             Self::History(_) => Access::Read,

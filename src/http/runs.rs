@@ -11,6 +11,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use supervisor_actors::handle::Inform;
 use supervisor_actors::ports::{RunQuery, RunRow};
@@ -27,21 +28,23 @@ const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 1000;
 
 /// What is said of a run.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct RunBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RunReport)]
+pub(super) struct RunBody {
     state: Option<State>,
     rid: Option<String>,
     exit_code: Option<i32>,
     duration: Option<Span>,
     message: Option<String>,
     output: Option<String>,
+    #[schema(value_type = Option<BTreeMap<String, f64>>)]
     metrics: Option<Box<RawValue>>,
 }
 
 /// What has become of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RunState)]
 enum State {
     Start,
     Log,
@@ -49,8 +52,9 @@ enum State {
     Failure,
 }
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Runs)]
+pub(super) struct Page {
     runs: Vec<RunRow>,
     /// The `before` of the next page; null where this is the last.
     next: Option<i64>,

@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_actors::messages::{Denied, Verb};
 use supervisor_core::{Level, ServiceName, View};
@@ -17,25 +18,23 @@ use super::packed;
 use super::problem::Problem;
 use super::query::Query;
 
-#[derive(Serialize)]
-struct List {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Services)]
+pub(super) struct List {
     services: Vec<View>,
-    #[serde(flatten)]
-    follow: Option<Follow>,
-}
-
-/// More for who is going to follow.
-#[derive(Serialize)]
-struct Follow {
-    overall: Level,
+    /// For who is going to follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overall: Option<Level>,
     /// What `GET /api/stream?last_event_id=` goes on from.
-    id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
 }
 
 /// What a pause may say. The other verbs say nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct PauseBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Pause)]
+pub(super) struct PauseBody {
     r#for: Option<Span>,
 }
 
@@ -57,10 +56,8 @@ pub(super) async fn list(api: &Api, request: &HttpRequest) -> Result<HttpRespons
     let overview = api.ask(api.supervisor.overview()).await?;
     let list = List {
         services: overview.services,
-        follow: id.map(|id| Follow {
-            overall: overview.overall,
-            id,
-        }),
+        overall: id.map(|_| overview.overall),
+        id,
     };
     Ok(packed::json(&list, request.headers()).await)
 }

@@ -20,6 +20,7 @@ use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_core::Timestamp;
 use supervisor_core::time::Mono;
@@ -55,16 +56,18 @@ struct SignIn {
 }
 
 /// What `supervisor dashboard` is told.
-#[derive(Serialize)]
-struct Invitation {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LoginAddress)]
+pub(super) struct Invitation {
     url: String,
     /// Seconds.
     expires_in: u64,
 }
 
 /// What the page asks first.
-#[derive(Serialize)]
-struct Present {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct Present {
     signed_in: bool,
     /// Whether reading needs a session, too.
     must_sign_in: bool,

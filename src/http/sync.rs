@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use supervisor_actors::sync::{Status, SyncError, SyncHandle};
 
@@ -39,15 +40,17 @@ struct Walk {
     done: Option<Once>,
 }
 
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sync)]
+pub(super) struct Shown {
     #[serde(flatten)]
     status: Status,
     /// The last walk that was asked for, if one was.
     walk: Option<ShownWalk>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SyncWalk)]
 struct ShownWalk {
     number: u64,
     running: bool,
@@ -58,9 +61,10 @@ struct ShownWalk {
     well: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Body {
+#[schema(as = SyncCommand)]
+pub(super) struct Body {
     table: Option<String>,
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use supervisor_actors::ports::history::HistoryQuery;
 use supervisor_core::history::Slice;
@@ -29,8 +30,9 @@ const STEPS: [i64; 8] = [1, 5, 15, 60, 360, 1_440, 10_080, 43_200];
 /// How much is shown where nobody says.
 const HOUR: i64 = 60;
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, ToSchema)]
+#[schema(as = History)]
+pub(super) struct Page {
     service: ServiceName,
     from: String,
     to: String,
@@ -43,7 +45,8 @@ struct Page {
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryPoint)]
 struct Point {
     time: String,
     /// How many seconds of the step are known.
@@ -58,17 +61,20 @@ struct Point {
     levels: Levels,
     /// The share of the judged time in which it was not critical.
     uptime: Option<f64>,
+    #[schema(value_type = BTreeMap<String, Rollup>)]
     metrics: BTreeMap<Box<str>, Rollup>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryGaps)]
 struct Gaps {
     #[serde(flatten)]
     all: Rollup,
     p99: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryLevels)]
 struct Levels {
     healthy: f64,
     warning: f64,
@@ -77,14 +83,15 @@ struct Levels {
     unknown: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HistoryGap)]
 struct Gap {
     from: String,
     to: String,
     reason: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Uptime {
     #[serde(rename = "24h")]
     day: Option<f64>,

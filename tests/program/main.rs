@@ -32,6 +32,7 @@ mod jobs;
 mod levels;
 mod metrics;
 mod notify;
+mod openapi;
 mod page;
 mod pings;
 mod probes;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::event::Moment;
 
@@ -38,7 +39,7 @@ pub enum BadFigure {
 pub struct Figures(Vec<(String, f64)>);
 
 /// Many values in four numbers. None of them ever overflows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rollup {
     /// How many values.
     pub count: u64,

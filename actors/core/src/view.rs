@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::level::{Freshness, Level};
 use crate::metrics::{Metric, Rollup};
@@ -12,7 +13,7 @@ use crate::run::Outcome;
 use crate::time::Timestamp;
 
 /// What a service is doing, in the API's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StateWord {
     /// Being started, or waiting for what it depends on.
@@ -54,7 +55,8 @@ impl StateWord {
 }
 
 /// A service object. Seconds are numbers, dates RFC 3339 in UTC, absent values null.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Service)]
 pub struct View {
     /// Its name.
     pub name: ServiceName,
@@ -81,6 +83,7 @@ pub struct View {
     pub reason: String,
     /// When it last gave a sign of life.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_heartbeat: Option<Timestamp>,
     /// The Deacon's word for its age; null where age does not judge it.
     pub freshness: Option<Freshness>,
@@ -92,6 +95,7 @@ pub struct View {
     pub critical: bool,
     /// When the present life began.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// Seconds of the present life.
     pub uptime: Option<f64>,
@@ -125,6 +129,7 @@ pub struct View {
     pub trend: Option<Trend>,
     /// When it will first miss its deadline, if it goes on slowing like this.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub predicted_miss_at: Option<Timestamp>,
     /// φ: −log₁₀ of the probability that a healthy gap is as long as the present one.
     pub suspicion: Option<f64>,
@@ -135,12 +140,14 @@ pub struct View {
 }
 
 /// A figure of a service's own: its latest value, and what all of this life come to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Metric)]
 pub struct MetricView {
     /// Its latest value.
     pub value: f64,
     /// When that was received.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
     /// All values since the present life began.
     #[serde(flatten)]
@@ -160,19 +167,20 @@ impl MetricView {
 }
 
 /// A run under way.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OpenRun {
     /// What its sender calls it.
     pub rid: Option<String>,
     /// When its start was told.
     #[serde(serialize_with = "date")]
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// Seconds since then.
     pub running_for: f64,
 }
 
 /// A run that ended. Its output is with its record.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LastRun {
     /// What its sender calls it.
     pub rid: Option<String>,
@@ -182,9 +190,11 @@ pub struct LastRun {
     pub exit_code: Option<i32>,
     /// When it began, if anybody knows.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When its end was told.
     #[serde(serialize_with = "date")]
+    #[schema(value_type = String, format = DateTime)]
     pub ended_at: Timestamp,
     /// How many seconds it took, if anybody knows.
     pub duration: Option<f64>,

@@ -2,6 +2,7 @@
 //! still to take). Blocking: used on blocking threads, by one at a time.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use supervisor_core::sync::outbox::Step;
 use supervisor_core::sync::{Pending, State, Taken};
@@ -182,7 +183,8 @@ pub enum Which {
 }
 
 /// How much there is of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = SyncTable)]
 pub struct Counts {
     /// The table's name.
     pub table: String,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use supervisor_core::Timestamp;
 use supervisor_core::sync::Routes;
@@ -22,7 +23,7 @@ const MOST_RIVALS: usize = 1_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How the sync stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Status {
     /// `live`, or `dry_run`.
     pub mode: &'static str,
@@ -53,7 +54,8 @@ pub struct Status {
 }
 
 /// The target.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = SyncTarget)]
 pub struct TargetStatus {
     /// What it is.
     pub name: String,
@@ -66,7 +68,8 @@ pub struct TargetStatus {
 }
 
 /// What waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = SyncQueue)]
 pub struct Queue {
     /// Files that were edited a moment ago.
     pub debouncing: u64,
@@ -81,7 +84,8 @@ pub struct Queue {
 }
 
 /// A row that waits for a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SyncParkedRow)]
 pub struct ParkedRow {
     /// The file.
     pub file_path: String,
@@ -94,7 +98,8 @@ pub struct ParkedRow {
 }
 
 /// Deletions that wait for somebody's word.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SyncHeldRows)]
 pub struct HeldRows {
     /// In which table.
     pub table: String,
@@ -105,7 +110,8 @@ pub struct HeldRows {
 }
 
 /// A directory of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SyncDirectory)]
 pub struct DirectoryStatus {
     /// Where it is, relative to the root.
     pub path: String,
@@ -118,7 +124,8 @@ pub struct DirectoryStatus {
 }
 
 /// What was done since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = SyncTotals)]
 pub struct Totals {
     /// Rows that the target took.
     pub synced: u64,
@@ -129,7 +136,8 @@ pub struct Totals {
 }
 
 /// How fast it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
+#[schema(as = SyncRates)]
 pub struct Rates {
     /// Rows that the target took in the last minute.
     pub rows_last_minute: u64,
@@ -138,7 +146,8 @@ pub struct Rates {
 }
 
 /// The present walk, or the last.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
+#[schema(as = SyncScan)]
 pub struct ScanStatus {
     /// Whether one is under way.
     pub running: bool,
@@ -155,7 +164,8 @@ pub struct ScanStatus {
 }
 
 /// How changes are seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = SyncWatch)]
 pub struct WatchStatus {
     /// `kernel`, or `polling`; `none` before the first walk, and where nothing is watched.
     pub mode: &'static str,

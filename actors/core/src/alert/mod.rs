@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use desk::{Desk, Fact, Refused};
 pub use policy::{Override, Policy, Step};
@@ -63,7 +64,7 @@ pub enum Subject {
 }
 
 /// How far an alert's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Waits for `group_wait`: nobody is told yet.
