@@ -102,12 +102,10 @@ fn the_example_is_mirrored_into_the_embedded_tables_and_an_edit_after_five_secon
     let title = "SELECT title || '|' || content FROM sessions WHERE session_number = 4";
     assert_eq!(query(title), "2026-03-03-session-4|# Edited\n");
     assert!(world.terminate().success());
-    assert_eq!(
-        said(&world, "Synced: 1, Skipped: 300, Errors: 0"),
-        1,
-        "{}",
-        world.output()
-    );
+    // Files this young are looked at once more; the edited one may have been waiting for that.
+    let totals = [299, 300].map(|skipped| format!("Synced: 1, Skipped: {skipped}, Errors: 0"));
+    let said: usize = totals.iter().map(|line| said(&world, line)).sum();
+    assert_eq!(said, 1, "{}", world.output());
 }
 
 #[test]
