@@ -3,7 +3,7 @@
 //! At rest nearly all memory of the program is its own code, and most of that is the start's
 //! (configuration, command line, database) or belongs to what a configuration does not use. The
 //! kernel maps code in by the large folio or by 64 kB around each page that is used, and never
-//! out again while there is room. So after the start, and each hour, all of it is given back:
+//! out again while there is room. So after the start, and ever more seldom then, all of it is given back:
 //! what is needed is mapped in again from the page cache, some hundred faults of less than a
 //! microsecond. And since what runs lies scattered over the whole program, the mapping is cut
 //! into windows first: no fault maps in more than its own.
@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// How long the start takes at most, with all that follows from it.
 const START: Duration = Duration::from_secs(10);
-/// How long what was used only once stays at most.
+/// How long what was used only once stays at most, in the end: soon after the start much is
+/// asked once and never again.
 const AGAIN: Duration = Duration::from_secs(3_600);
 /// What one fault maps in at most. Each is a mapping of its own for the kernel (200 bytes of
 /// its memory): smaller ones save little more and cost as much again.
@@ -40,12 +41,14 @@ pub(crate) async fn stay_small() {
     for part in &code {
         cut(part);
     }
+    let mut pause = START;
     loop {
         for part in &code {
             give_back(part);
         }
         trim();
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AGAIN);
     }
 }
 

@@ -102,7 +102,7 @@ impl Alerter {
         for delivery in std::mem::take(&mut kept.queue) {
             self.next = self.next.max(delivery.number + 1);
             match self.couriers.get_mut(&delivery.sink) {
-                Some(courier) => courier.take(delivery),
+                Some(courier) => self.batch.done.extend(courier.take(delivery)),
                 // The configuration has no such sink any more.
                 None => self.batch.done.push(delivery.number),
             }
@@ -336,7 +336,7 @@ impl Alerter {
         for delivery in std::mem::take(&mut self.held) {
             let name = delivery.sink.clone();
             if let Some(courier) = self.couriers.get_mut(&name) {
-                courier.take(delivery);
+                self.batch.done.extend(courier.take(delivery));
             }
             self.dispatch(&name, context);
         }

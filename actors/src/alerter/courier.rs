@@ -83,14 +83,22 @@ impl Courier {
         }
     }
 
-    pub(super) fn take(&mut self, delivery: Delivery) {
+    /// Gives the numbers of those that it supersedes: they are not delivered any more.
+    pub(super) fn take(&mut self, delivery: Delivery) -> Vec<u64> {
+        let mut superseded = Vec::new();
         if self.queue.len() >= MOST {
             let id = delivery.notice.alert.id;
             let busy = self.busy;
-            let older = |one: &Delivery| one.notice.alert.id == id && Some(one.number) != busy;
-            self.queue.retain(|one| !older(one));
+            self.queue.retain(|one| {
+                let older = one.notice.alert.id == id && Some(one.number) != busy;
+                if older {
+                    superseded.push(one.number);
+                }
+                !older
+            });
         }
         self.queue.push_back(delivery);
+        superseded
     }
 
     /// The next delivery, if it is at home, has one, and need not wait.
