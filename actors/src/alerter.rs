@@ -280,8 +280,11 @@ impl Alerter {
     fn committed(&mut self, done: AlertsCommitted, context: &mut Context<Self>) {
         let log = self.guard.world().log.clone();
         let kept = self.in_flight.take().unwrap_or_default();
-        self.held.splice(0..0, kept);
+        // What came meanwhile is in no transaction yet: sent now and lost by our death, its
+        // number would be given to another message.
+        let later = std::mem::replace(&mut self.held, kept);
         self.hand_over(context);
+        self.held.extend(later);
         match done.result {
             Ok(()) => {
                 self.failing = None;
@@ -293,6 +296,7 @@ impl Alerter {
                     error!(log, "alerts cannot be kept, they are sent all the same"; "error" => &why);
                 }
                 self.failing = Some(why);
+                self.hand_over(context);
                 let later = std::mem::replace(&mut self.batch, done.batch);
                 self.batch.append(later);
                 self.batch.condense();
