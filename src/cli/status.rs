@@ -8,7 +8,10 @@ use super::args::StatusArgs;
 use super::client::{Call, Client, ClientError};
 use super::exit::{CliError, Exit};
 use super::output::{Look, put, put_json, terminal_size};
-use super::table::{Room, card, summary, table};
+use super::table::{Room, card, last_output, summary, table};
+
+/// How many lines of its output a service in trouble is shown with.
+const LAST_WORDS: usize = 3;
 
 /// Carries out `status`.
 pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
@@ -18,6 +21,9 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<Exit, Cl
             put_json(&json)?;
         } else {
             put(&card(&service, context.look))?;
+            if service.level() >= Level::Warning {
+                put(&last_words(&context.client, name).await)?;
+            }
         }
         return Ok(verdict(service.level()));
     }
@@ -44,6 +50,13 @@ pub(super) async fn one(
     client
         .read(Call::get(format!("/api/services/{name}")))
         .await
+}
+
+/// What a service in trouble printed last: most often that is why. Nothing where it is not to
+/// be had: who asks for the status is not bothered with the log's own troubles.
+async fn last_words(client: &Client, name: &ServiceName) -> String {
+    let call = Call::get(format!("/api/logs/{name}?tail={LAST_WORDS}"));
+    last_output(&client.call(call).await.unwrap_or_default())
 }
 
 /// All services, and the text of the answer.

@@ -139,6 +139,8 @@ const LEVEL: usize = 1;
 const REASON: usize = COLUMNS.len() - 1;
 /// Reasons are not squeezed below this.
 const REASON_WIDTH: usize = 20;
+/// A line of a service's output is cut here: `logs` shows it whole.
+const LAST_OUTPUT_WIDTH: usize = 200;
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -374,6 +376,18 @@ pub(super) fn card(service: &Service, look: Look) -> String {
     line("depends on", &service.depends_on.join(", "));
     line("tags", &service.tags.join(", "));
     out
+}
+
+/// The end of a service's output, below its card.
+pub(super) fn last_output(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let lines: Vec<String> = lines
+        .map(|line| format!("    {}\n", cut(&escape(line), LAST_OUTPUT_WIDTH)))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("  last output\n{}", lines.concat())
 }
 
 fn process(service: &Service) -> String {

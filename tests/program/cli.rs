@@ -185,6 +185,27 @@ fn logs_are_printed_and_followed() {
 }
 
 #[test]
+fn a_service_in_trouble_is_shown_with_what_it_printed_last() {
+    let world = World::plan()
+        .service(
+            "crasher",
+            &format!("{}restart = \"never\"", sh("echo no such table >&2; exit 9")),
+        )
+        .service("fine", &sh("echo all is well; exec sleep 1000"))
+        .start();
+    world.wait_for("crasher", "is critical", |service| {
+        service.status == "critical"
+    });
+    world.wait_for("fine", "runs", |service| service.status == "healthy");
+    let ran = world.cli(&["status", "crasher"]);
+    assert!(ran.out.ends_with("  last output\n    no such table\n"), "{ran:?}");
+    let json = world.cli(&["status", "crasher", "--json"]);
+    assert!(!json.out.contains("no such table"), "{json:?}");
+    let ran = world.cli(&["status", "fine"]);
+    assert!(!ran.out.contains("all is well"), "{ran:?}");
+}
+
+#[test]
 fn events_are_listed_for_people_and_for_programs() {
     let world = World::plan()
         .service("crasher", &format!("{}restart = \"never\"", sh("exit 9")))

@@ -197,6 +197,19 @@ fn the_summary_puts_the_worst_first() {
 }
 
 #[test]
+fn the_end_of_the_output_stands_below_the_card_and_moves_no_cursor() {
+    assert_eq!(last_output("\n \n"), "");
+    let long = "x".repeat(1_000);
+    assert_eq!(
+        last_output(&format!("one\n\n\u{1b}[2Jtwo\n{long}")),
+        format!(
+            "  last output\n    one\n    \\x1b[2Jtwo\n    {}…\n",
+            &long[1..LAST_OUTPUT_WIDTH]
+        )
+    );
+}
+
+#[test]
 fn a_card_tells_all_that_is_known() {
     let services = services();
     assert_eq!(
