@@ -283,6 +283,39 @@ async fn who_takes_an_alert_is_told_to_the_sinks() {
     let _ = stage.clock.mono();
 }
 
+#[actix_rt::test(system = "PausedSystem")]
+async fn nothing_is_sent_before_it_is_kept_not_even_what_comes_during_a_commit() {
+    let stage = Stage::new();
+    let mut specs = crew(&stage, &["worker", "other", "third", "fourth", "fifth"]);
+    let mut policy = (*specs[0].policy).clone();
+    policy.poke_on.stale = false;
+    let policy = std::sync::Arc::new(policy);
+    specs[0].policy = std::sync::Arc::clone(&policy);
+    specs[1].policy = policy;
+    let universe = stage.start(specs).await;
+    sleep(secs(10)).await;
+    stage.machine.hang("worker");
+    stage.machine.hang("other");
+    sleep(secs(30)).await;
+    let open = universe.alerts.open().await.unwrap();
+    assert_eq!(open.len(), 2);
+    stage.alerts.delay(Duration::from_millis(50));
+    stage.ops.compares_with(&stage.alerts);
+    // The second comes while the first is being kept.
+    let take = |at: usize| {
+        let taken = universe
+            .alerts
+            .acknowledge(open[at].id, "ann".into(), String::new());
+        async { assert!(taken.await.unwrap().is_ok()) }
+    };
+    tokio::join!(take(0), take(1));
+    sleep(secs(1)).await;
+    let told = stage.ops.got().split_off(2);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(stage.ops.unkept(), []);
+    assert_eq!(stage.alerts.waiting(), 0);
+}
+
 #[test]
 fn the_next_supervisor_tells_nobody_again_and_forgets_nothing() {
     let stage = std::cell::RefCell::new(None::<Stage>);

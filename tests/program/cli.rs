@@ -189,7 +189,10 @@ fn a_service_in_trouble_is_shown_with_what_it_printed_last() {
     let world = World::plan()
         .service(
             "crasher",
-            &format!("{}restart = \"never\"", sh("echo no such table >&2; exit 9")),
+            &format!(
+                "{}restart = \"never\"",
+                sh("echo no such table >&2; exit 9")
+            ),
         )
         .service("fine", &sh("echo all is well; exec sleep 1000"))
         .start();
@@ -198,7 +201,10 @@ fn a_service_in_trouble_is_shown_with_what_it_printed_last() {
     });
     world.wait_for("fine", "runs", |service| service.status == "healthy");
     let ran = world.cli(&["status", "crasher"]);
-    assert!(ran.out.ends_with("  last output\n    no such table\n"), "{ran:?}");
+    assert!(
+        ran.out.ends_with("  last output\n    no such table\n"),
+        "{ran:?}"
+    );
     let json = world.cli(&["status", "crasher", "--json"]);
     assert!(!json.out.contains("no such table"), "{json:?}");
     let ran = world.cli(&["status", "fine"]);

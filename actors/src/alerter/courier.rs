@@ -233,3 +233,80 @@ pub(super) fn panicked(text: &str) -> Undelivered {
         fate: Fate::Again { after: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use supervisor_core::Timestamp;
+
+    /// A sink that answers nothing.
+    struct Silent;
+
+    impl AlertSink for Silent {
+        fn deliver(&self, _notice: Notice) -> LocalBoxFuture<'static, Delivered> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn courier() -> Courier {
+        Courier::new("ops".into(), Rc::new(Silent))
+    }
+
+    fn delivery(number: u64, id: u64) -> Delivery {
+        let mut alert = Alert::example(Timestamp(0));
+        alert.id = AlertId(id);
+        Delivery {
+            number,
+            sink: "ops".into(),
+            notice: Notice {
+                kind: NoticeKind::Firing,
+                alert,
+                to: Vec::new(),
+            },
+        }
+    }
+
+    fn numbers(courier: &Courier) -> Vec<u64> {
+        courier.queue.iter().map(|one| one.number).collect()
+    }
+
+    #[test]
+    fn nothing_is_superseded_while_there_is_room() {
+        let mut courier = courier();
+        for number in 1..=MOST as u64 {
+            assert_eq!(courier.take(delivery(number, 7)), [0; 0]);
+        }
+        assert_eq!(courier.queue.len(), MOST);
+    }
+
+    #[test]
+    fn a_full_queue_gives_up_the_older_messages_of_the_same_alert_by_number() {
+        let mut courier = courier();
+        for number in 1..=MOST as u64 {
+            // Of alert 1 there are the messages 10, 20, 30 and so on.
+            let alert = if number % 10 == 0 { 1 } else { 2 };
+            courier.take(delivery(number, alert));
+        }
+        let superseded = courier.take(delivery(5_000, 1));
+        let tens: Vec<u64> = (1..=MOST as u64 / 10).map(|n| n * 10).collect();
+        assert_eq!(superseded, tens);
+        assert_eq!(courier.queue.len(), MOST - tens.len() + 1);
+        assert_eq!(numbers(&courier).last(), Some(&5_000), "its order is kept");
+    }
+
+    #[actix_rt::test]
+    async fn what_is_under_way_is_not_superseded_for_it_may_be_taken() {
+        let mut courier = courier();
+        for number in 1..=MOST as u64 {
+            courier.take(delivery(number, 1));
+        }
+        let under_way = courier.go(Mono(0)).map(|(number, _)| number);
+        assert_eq!(under_way, Some(1));
+        let superseded = courier.take(delivery(5_000, 1));
+        assert_eq!(superseded.len(), MOST - 1);
+        assert_eq!(numbers(&courier), [1, 5_000]);
+        let outcome = courier.came_back(1, Ok(()), Mono(0), 0.5);
+        assert!(matches!(outcome, Outcome::Taken { recovered: false }));
+        assert_eq!(numbers(&courier), [5_000]);
+    }
+}

@@ -26,6 +26,8 @@ struct Contents {
     queue: BTreeMap<u64, Delivery>,
     last: u64,
     failure: Option<StoreError>,
+    /// How long a commit takes, in real time.
+    delay: Duration,
 }
 
 impl MemoryAlerts {
@@ -36,6 +38,16 @@ impl MemoryAlerts {
     /// From now on nothing can be written; `None`: it can again.
     pub fn fail(&self, failure: Option<StoreError>) {
         self.lock().failure = failure;
+    }
+
+    /// From now on a commit takes so long, in real time.
+    pub fn delay(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    /// Whether that message is kept for its sinks.
+    fn holds(&self, notice: &Notice) -> bool {
+        self.lock().queue.values().any(|one| one.notice == *notice)
     }
 
     /// How many messages wait for their sinks.
@@ -60,6 +72,8 @@ impl AlertStore for MemoryAlerts {
     }
 
     fn commit(&mut self, batch: &AlertBatch) -> Result<(), StoreError> {
+        let delay = self.lock().delay;
+        std::thread::sleep(delay);
         let mut contents = self.lock();
         if let Some(failure) = &contents.failure {
             return Err(failure.clone());
@@ -113,6 +127,9 @@ struct Answers {
     hangs: bool,
     panics: bool,
     refresh: Option<Duration>,
+    /// Where everything must be kept before it comes here.
+    record: Option<MemoryAlerts>,
+    unkept: Vec<Notice>,
 }
 
 impl FakeSink {
@@ -167,6 +184,17 @@ impl FakeSink {
         self.0.borrow_mut().panics = true;
     }
 
+    /// From now on it looks whether what comes is kept there.
+    pub fn compares_with(&self, record: &MemoryAlerts) {
+        self.0.borrow_mut().record = Some(record.clone());
+    }
+
+    /// What came though it was not kept.
+    #[must_use]
+    pub fn unkept(&self) -> Vec<Notice> {
+        self.0.borrow().unkept.clone()
+    }
+
     /// It forgets what it does not hear so often.
     pub fn forgets(&self, after: Duration) {
         self.0.borrow_mut().refresh = Some(after);
@@ -186,6 +214,13 @@ impl AlertSink for FakeSink {
                 std::future::pending::<()>().await;
             }
             let mut answers = sink.0.borrow_mut();
+            if answers
+                .record
+                .as_ref()
+                .is_some_and(|record| !record.holds(&notice))
+            {
+                answers.unkept.push(notice.clone());
+            }
             match &answers.refusal {
                 Some(refusal) => Err(refusal.clone()),
                 None => {
