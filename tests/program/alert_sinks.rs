@@ -144,6 +144,11 @@ fn each_chat_gets_the_whole_life_of_an_incident_in_its_own_form() {
         ),
         ("webhook", format!("url = \"{url}\""), "/title"),
         (
+            "alertmanager",
+            format!("url = \"{url}\""),
+            "/0/annotations/summary",
+        ),
+        (
             "pagerduty",
             format!("url = \"{url}\"\nrouting_key_env = \"DUTY_KEY\""),
             "/payload/summary",
