@@ -128,7 +128,9 @@ impl<S> Connection<S> {
         let request = patience.head + patience.body + patience.answer;
         Self {
             stream,
-            waiting: Waiting::Idle(Instant::now() + request),
+            // Who connects has something to say: ten thousand who do not must not fill our places
+            // for as long as those may who have said something.
+            waiting: Waiting::Idle(Instant::now() + patience.head),
             timer: None,
             set: false,
             ending: Ending::default(),

@@ -1,11 +1,15 @@
 //! What comes in over the wire and should not have: too large, too slow, too clever, foreign.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::common::World;
 use crate::common::http::{Reply, read_reply};
 use crate::common::script::sh;
+use crate::common::wait::wait_until;
 
 fn world() -> World {
     World::plan()
@@ -316,4 +320,70 @@ fn a_body_that_drips_has_one_deadline_for_all_of_it() {
     }
     assert!(began.elapsed() < Duration::from_secs(14), "it was let drip");
     assert_eq!(world.get("/healthz").status, 200);
+}
+
+#[test]
+fn f68_ten_thousand_idle_connections_shut_nobody_out_and_are_gone_again() {
+    // Each of them is a descriptor of ours, too.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the limit raised");
+    let wanted = usize::try_from(hard)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(500);
+    let wanted = wanted.min(10_000);
+    let world = World::plan()
+        .service("outside", "interval = \"1h\"")
+        .service("worker", "command = \"sleep 1000\"")
+        .start();
+    world.wait_healthy("worker");
+    let open = || {
+        std::fs::read_dir(format!("/proc/{}/fd", world.pid()))
+            .expect("fds")
+            .count()
+    };
+    let before = open();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, world.port()));
+    let mut idle = Vec::new();
+    // Those for whom there is no room wait in the kernel's queue, and beyond it outside.
+    let mut refused = 0;
+    while idle.len() < wanted && refused < 5 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            Ok(stream) => idle.push(stream),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        idle.len() >= wanted.min(4_000),
+        "only {} came in",
+        idle.len()
+    );
+    let began = Instant::now();
+    assert_eq!(
+        world.cli(&["status"]).code,
+        Some(0),
+        "the socket is another door"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(world.control("worker", "restart").status, 202);
+    world.wait_for("worker", "lives again", |service| {
+        service.generation == 2 && service.status == "healthy"
+    });
+    // Who is silent is sent away, and so the address answers though all hold on to it.
+    let began = Instant::now();
+    wait_until("a pulse comes through", || {
+        let reply = world.tcp().request("POST", "/api/pulse/outside", &[], b"");
+        reply.is_ok_and(|reply| reply.status == 202).then_some(())
+    });
+    println!(
+        "{} idle connections, a pulse after {:?}",
+        idle.len(),
+        began.elapsed()
+    );
+    drop(idle);
+    wait_until("all are gone", || (open() <= before + 20).then_some(()));
+    assert_eq!(world.service("outside").total_pulses, 1);
 }
