@@ -584,3 +584,37 @@ async fn f18_one_that_dies_while_it_is_stopped_is_not_restarted() {
     );
     assert_eq!(stage.machine.launches("worker"), 1);
 }
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn ten_thousand_transitions_in_one_instant_are_all_recorded_however_slow_the_disk() {
+    const COUNT: usize = 10_000;
+    let stage = Stage::new();
+    let names: Vec<String> = (0..COUNT).map(|n| format!("s{n}")).collect();
+    let specs = names.iter().map(|name| external(name, secs(10)));
+    let universe = stage.start(specs.collect()).await;
+    names.iter().for_each(|name| universe.pulse(name));
+    settle().await;
+    for name in [&names[0], &names[COUNT - 1]] {
+        assert_eq!(universe.view(name).await.status, Level::Healthy, "{name}");
+    }
+    // All of them are late in the same millisecond, and nothing else happens.
+    stage.store.delay(Duration::from_millis(30));
+    sleep(Duration::from_millis(11_500)).await;
+    let warned = || {
+        let events = stage.store.events().into_iter();
+        let warned =
+            events.filter(|row| row.kind == "level" && row.to.as_deref() == Some("warning"));
+        let mut ids: Vec<i64> = warned.clone().map(|row| row.id).collect();
+        ids.dedup();
+        (warned.count(), ids.len())
+    };
+    // Real time passes for the store's thread and virtual time does not: no timer wakes anybody.
+    for _ in 0..20_000 {
+        if warned().0 == COUNT {
+            break;
+        }
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(warned(), (COUNT, COUNT));
+}
