@@ -1,12 +1,15 @@
-//! `data_dir/mark`: where the judging clock stood, about a second ago at most.
+//! `data_dir/clock/mark`: where the judging clock stood, about a second ago at most.
+//!
+//! In a directory of its own: the data directory is watched for `ESTOP`, and a file in it that
+//! is written each second would wake whoever watches as often.
 //!
 //! Two records, written in turn, each with a number and a checksum: a write torn by a power
 //! loss or a full disk leaves the other one. Both have their room from the beginning, so that
 //! leaving a mark needs no space.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +26,8 @@ use crate::adapters::checksum::checksum;
 #[derive(Debug)]
 pub(crate) struct FileMarks {
     path: PathBuf,
+    /// Where older versions have it.
+    older: PathBuf,
     log: Logger,
     boot: String,
     writing: Mutex<Writing>,
@@ -36,6 +41,9 @@ struct Writing {
     /// Whether the last attempt failed: it is said once, not every second.
     failing: bool,
 }
+
+/// Where it is in the data directory, and where older versions have it.
+pub(super) const PLACES: [&str; 2] = ["clock/mark", "mark"];
 
 /// The records stand a sector apart: one torn sector cannot take both.
 const STRIDE: u64 = 512;
@@ -61,17 +69,24 @@ impl FileMarks {
                 String::new()
             }
         };
+        let [path, older] = PLACES.map(|place| data_dir.join(place));
         Self {
-            path: data_dir.join("mark"),
+            path,
+            older,
             log,
             boot,
             writing: Mutex::default(),
         }
     }
 
-    /// The newest whole record.
+    /// The newest whole record. That of an older version only before our first: its file goes
+    /// then.
     fn newest(&self) -> Option<(u64, Mark)> {
-        let bytes = fs::read(&self.path).ok()?;
+        Self::newest_in(&self.path).or_else(|| Self::newest_in(&self.older))
+    }
+
+    fn newest_in(path: &Path) -> Option<(u64, Mark)> {
+        let bytes = fs::read(path).ok()?;
         [0, STRIDE]
             .into_iter()
             .filter_map(|offset| {
@@ -88,8 +103,15 @@ impl FileMarks {
         {
             writing.file = None;
         }
-        if writing.file.is_none() {
+        let fresh = writing.file.is_none();
+        if fresh {
             writing.number = self.newest().map_or(0, |(number, _)| number);
+            if let Some(directory) = self.path.parent() {
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(directory)?;
+            }
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -106,6 +128,10 @@ impl FileMarks {
         let number = writing.number.wrapping_add(1);
         file.write_all_at(&encode(number, mark), (number % 2) * STRIDE)?;
         writing.number = number;
+        if fresh {
+            // It would be believed by an older version that comes back, long after it was true.
+            let _not_there = fs::remove_file(&self.older);
+        }
         Ok(())
     }
 }
@@ -234,12 +260,13 @@ mod tests {
         let marks = FileMarks::new(home.path(), quiet());
         marks.leave(&mark(1));
         marks.leave(&mark(2));
-        let whole = fs::read(home.path().join("mark")).expect("the file");
+        let whole = fs::read(home.path().join(PLACES[0])).expect("the file");
         let good = [None, Some(mark(1)), Some(mark(2))];
         let mut seen = [0_u32; 3];
         let mut check = |bytes: &[u8]| {
             let broken = tempfile::tempdir().expect("a directory");
-            fs::write(broken.path().join("mark"), bytes).expect("written");
+            fs::create_dir(broken.path().join("clock")).expect("made");
+            fs::write(broken.path().join(PLACES[0]), bytes).expect("written");
             let marks = FileMarks::new(broken.path(), quiet());
             let read = marks.read();
             let which = good.iter().position(|mark| *mark == read);
@@ -263,19 +290,33 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let marks = FileMarks::new(home.path(), quiet());
         marks.leave(&mark(1));
-        fs::remove_file(home.path().join("mark")).expect("deleted");
+        fs::remove_file(home.path().join(PLACES[0])).expect("deleted");
         marks.leave(&mark(2));
         assert_eq!(marks.read(), Some(mark(2)));
+    }
+
+    #[test]
+    fn the_mark_of_an_older_version_counts_until_ours_is_left() {
+        let home = tempfile::tempdir().expect("a directory");
+        let marks = FileMarks::new(home.path(), quiet());
+        marks.leave(&mark(1));
+        let older = home.path().join("mark");
+        fs::rename(home.path().join(PLACES[0]), &older).expect("where it was once");
+        let marks = FileMarks::new(home.path(), quiet());
+        assert_eq!(marks.read(), Some(mark(1)));
+        marks.leave(&mark(2));
+        assert_eq!(marks.read(), Some(mark(2)));
+        assert!(!older.exists());
     }
 
     #[test]
     fn a_mark_that_cannot_be_written_is_left_later() {
         let home = tempfile::tempdir().expect("a directory");
         let marks = FileMarks::new(home.path(), quiet());
-        fs::create_dir(home.path().join("mark")).expect("something in the way");
+        fs::create_dir_all(home.path().join(PLACES[0])).expect("something in the way");
         marks.leave(&mark(1));
         assert_eq!(marks.read(), None);
-        fs::remove_dir(home.path().join("mark")).expect("removed");
+        fs::remove_dir(home.path().join(PLACES[0])).expect("removed");
         marks.leave(&mark(2));
         assert_eq!(marks.read(), Some(mark(2)));
     }

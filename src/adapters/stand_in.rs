@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::data_dir::LOCK;
+use super::marks;
 
 /// More of a history is not copied into memory.
 const MOST_BYTES: u64 = 16 << 20;
@@ -83,7 +84,8 @@ pub(crate) fn fill(stand_in: &Path, data_dir: &Path) {
     for group in [
         &["key"][..],
         &["token"],
-        &["mark"],
+        &[marks::PLACES[0]],
+        &[marks::PLACES[1]],
         // Whoever has stopped all pokes must not find them going on.
         &["ESTOP"],
         &["state.db", "state.db-wal"],
@@ -96,9 +98,12 @@ pub(crate) fn fill(stand_in: &Path, data_dir: &Path) {
             continue;
         }
         for name in group {
-            let from = data_dir.join(name);
+            let (from, to) = (data_dir.join(name), stand_in.join(name));
             if fs::metadata(&from).is_ok_and(|file| file.len() <= MOST_BYTES) {
-                let _done_without = fs::copy(&from, stand_in.join(name));
+                if let Some(directory) = to.parent() {
+                    let _is_there = DirBuilder::new().mode(0o700).create(directory);
+                }
+                let _done_without = fs::copy(&from, to);
             }
         }
     }

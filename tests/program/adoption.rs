@@ -274,7 +274,12 @@ fn f42_cut_state_files_never_keep_the_supervisor_from_its_children() {
     }
     let before = ["sleeper", "other"].map(|name| identity(&world.service(name)));
     for cut in [0, 1, 7, 100, 4096, 5000] {
-        for file in ["mark", "state.db", "state.db-wal", "deacon/heartbeat.json"] {
+        for file in [
+            "clock/mark",
+            "state.db",
+            "state.db-wal",
+            "deacon/heartbeat.json",
+        ] {
             world.kill();
             let path = world.data().join(file);
             if let Ok(bytes) = fs::read(&path) {
