@@ -23,7 +23,7 @@ use supervisor_core::alert::{Policy as AlertPolicy, SinkName};
 
 use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::child_token;
-use crate::adapters::clock::RealClock;
+use crate::adapters::clock::WheelClock;
 use crate::adapters::data_dir::{DataDirError, DataDirLock, lock_data_dir};
 use crate::adapters::deacon_file::RealDeaconFile;
 use crate::adapters::descriptors::GivenLimit;
@@ -124,7 +124,8 @@ fn begin(args: &RunArgs, settings: Settings) -> Result<ExitCode, StartError> {
         &settings.supervisor.data_dir,
     )?;
     let (log, guard) = start_log(args, &settings)?;
-    let code = actix_rt::System::new().block_on(serve(settings, &data_dir, &log));
+    let clock = WheelClock::new();
+    let code = actix_rt::System::new().block_on(serve(settings, &data_dir, clock, &log));
     drop(guard);
     code
 }
@@ -152,12 +153,13 @@ pub(crate) fn start_log(
 async fn serve(
     settings: Settings,
     data_dir: &DataDirLock,
+    clock: WheelClock,
     log: &Logger,
 ) -> Result<ExitCode, StartError> {
     // Before anything is started, so that no signal is missed.
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let own = settings.supervisor;
-    let clock = Arc::new(RealClock);
+    let clock = Arc::new(clock);
     let url = own.url();
     let usual = Usual::new(url.clone());
     let services = settings.services.len();

@@ -32,6 +32,10 @@ pub trait Clock: Send + Sync {
     fn uptime(&self) -> Mono;
     /// The wall clock.
     fn wall(&self) -> Timestamp;
+    /// The last moment up to that one at which waking us costs least.
+    fn cheap(&self, by: Mono) -> Mono {
+        by
+    }
 }
 
 /// Randomness in 0..1, for jitter.

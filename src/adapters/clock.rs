@@ -48,6 +48,52 @@ impl Clock for RealClock {
     }
 }
 
+/// The kernel's clocks, for the one thread whose runtime began at that moment.
+///
+/// tokio's timers stand in a hierarchical wheel, whose second level has slots of 64 ms: a sleep
+/// of a second wakes its thread twice, at the beginning of its slot and at its end, unless that
+/// is where the slot begins. Each waking of a thread at rest costs more than what we do then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WheelClock {
+    begun: Mono,
+}
+
+/// A slot of the wheel's second level.
+const SLOT: u64 = 64_000_000;
+/// Deadlines are rounded up to whole milliseconds since the runtime began, which was shortly
+/// after we looked; and whoever arms one has looked at the clock shortly before.
+const AHEAD: u64 = 600_000;
+
+impl WheelClock {
+    /// To be made right before the runtime. Where something came in between nothing is lost but
+    /// what it saves.
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: RealClock.mono(),
+        }
+    }
+}
+
+impl Clock for WheelClock {
+    fn mono(&self) -> Mono {
+        RealClock.mono()
+    }
+
+    fn uptime(&self) -> Mono {
+        RealClock.uptime()
+    }
+
+    fn wall(&self) -> Timestamp {
+        RealClock.wall()
+    }
+
+    fn cheap(&self, by: Mono) -> Mono {
+        let since = by.0.saturating_sub(self.begun.0).saturating_add(AHEAD);
+        let slot = since - since % SLOT;
+        Mono((self.begun.0 + slot).saturating_sub(AHEAD).min(by.0))
+    }
+}
+
 /// The part below a second; the kernel keeps it in 0..1e9.
 fn nanos(time: Timespec) -> u64 {
     u64::try_from(time.tv_nsec).unwrap_or(0)
@@ -64,6 +110,21 @@ mod tests {
             let now = RealClock.mono();
             assert!(now >= last);
             last = now;
+        }
+    }
+
+    #[test]
+    fn a_cheap_moment_comes_before_and_at_most_a_slot_before() {
+        let clock = WheelClock {
+            begun: Mono(12_345_678_901),
+        };
+        for n in 0..1_000_u64 {
+            let by = Mono(clock.begun.0 + n * 1_234_567);
+            let cheap = clock.cheap(by);
+            assert!(cheap <= by && by.0 - cheap.0 < SLOT, "{n}");
+            // tokio rounds up.
+            let tick = (cheap.0 + AHEAD - clock.begun.0).div_ceil(1_000_000);
+            assert_eq!(tick % 64, 0, "{n}");
         }
     }
 

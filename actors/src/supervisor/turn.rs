@@ -181,9 +181,13 @@ impl Supervisor {
     }
 
     fn each_second(&mut self, now: Moment) {
-        self.second = now.mono + SECOND;
         let world = Rc::clone(self.guard.world());
         self.leave_mark();
+        self.second = world
+            .ports
+            .clock
+            .cheap(now.mono + SECOND)
+            .max(now.mono + SECOND / 2);
         self.compare_clocks();
         self.tick_alerts(now);
         if now.mono >= self.pulse {
