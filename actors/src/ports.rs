@@ -64,6 +64,10 @@ pub trait Processes {
     /// Forgets how the last life of a service ended, of which nothing is left: the next of
     /// that name is another.
     fn forget(&self, name: &ServiceName);
+
+    /// How much memory services take, each told by its main process: the resident bytes of all
+    /// its processes, in that order. None for one that is gone.
+    fn weigh(&self, mains: Vec<i32>) -> LocalBoxFuture<'static, Vec<Option<u64>>>;
 }
 
 /// Where a process adapter tells what happens.

@@ -24,6 +24,7 @@
 //! - `observe`: rhythms, and the minutes of the history;
 //! - `order`: starting and stopping in the order of dependencies;
 //! - `roll`: who is watched: services come and go while everything runs;
+//! - `resident`: how much memory services take;
 //! - `show`: what whoever looks on is shown.
 
 mod concern;
@@ -32,6 +33,7 @@ mod maintenance;
 mod missing;
 mod observe;
 mod order;
+mod resident;
 mod roll;
 mod show;
 mod table;
@@ -81,6 +83,7 @@ use crate::world::Watched;
 
 use concern::Concerns;
 use observe::Observing;
+use resident::{Resident, Weighing};
 use show::Showing;
 use table::Table;
 
@@ -158,6 +161,7 @@ pub(crate) struct Supervisor {
     fired: Vec<u32>,
     showing: Showing,
     observing: Observing,
+    weighing: Weighing,
 }
 
 /// One watched service.
@@ -165,6 +169,8 @@ struct Entry {
     service: Service,
     /// What is observed of it.
     track: Track,
+    /// How much memory it takes.
+    resident: Resident,
     spec: Rc<ServiceSpec>,
     door: Arc<Door>,
     /// Panics of our own actor behind it.
@@ -249,6 +255,7 @@ impl Supervisor {
             fired: Vec::new(),
             showing: Showing::default(),
             observing: Observing::new(present.wall),
+            weighing: Weighing::default(),
         }
     }
 }
@@ -368,6 +375,7 @@ impl Supervisor {
         let entry = Entry {
             service,
             track,
+            resident: Resident::default(),
             spec,
             door,
             rebuilt: 0,
@@ -485,6 +493,7 @@ impl Handler<GetOverview> for Supervisor {
     fn handle(&mut self, _: GetOverview, context: &mut Self::Context) -> Self::Result {
         guarded(self, context, |actor, _| {
             actor.look();
+            actor.asked();
             let now = actor.now_for_core();
             let (own, services): (Vec<_>, Vec<_>) = actor
                 .entries
@@ -512,6 +521,7 @@ impl Handler<GetService> for Supervisor {
     ) -> Self::Result {
         guarded(self, context, |actor, _| {
             actor.look();
+            actor.asked();
             let id = actor.find(&name);
             MessageResult(id.map(|id| actor.view_of(id)))
         })

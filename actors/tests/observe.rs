@@ -1,11 +1,16 @@
 //! What is observed of services: minutes of history, rhythm, and what is shown of changes.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use supervisor_actors::feed::News;
-use supervisor_actors::testing::{Stage, external, settle};
+use supervisor_actors::feed::{News, Reader};
+use supervisor_actors::handle::Inform;
+use supervisor_actors::ports::Clock as _;
+use supervisor_actors::testing::{Running, Script, Stage, alive, external, settle};
 use supervisor_core::Level;
 use supervisor_core::rhythm::Trend;
 
@@ -166,4 +171,165 @@ async fn of_a_service_that_pulses_often_the_latest_is_shown() {
     drop(reader);
     sleep(secs(70)).await;
     assert!(!universe.feed.is_on(), "nobody looks on any more");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn a_change_is_shown_at_once_whatever_others_do_and_further_ones_wait() {
+    let stage = Stage::new();
+    let specs = vec![external("busy", secs(10)), external("a", secs(10))];
+    let universe = stage.start(specs).await;
+    universe.pulse("a");
+    let reader = universe.feed.read();
+    let shown = Rc::new(RefCell::new(Vec::new()));
+    let looking = actix_rt::spawn(look_on(reader, Rc::clone(&shown)));
+    let began = Instant::now();
+    let busy = {
+        let busy = universe.directory.get("busy").expect("watched");
+        let clock = Arc::clone(&stage.clock);
+        actix_rt::spawn(async move {
+            loop {
+                busy.pulse(clock.mono()).expect("taken");
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    // In every phase of the rhythm in which the other one is shown.
+    for round in 0..10_u64 {
+        sleep(secs(2) + Duration::from_millis(27 * round)).await;
+        let told = Instant::now();
+        fail(&universe, &stage).await;
+        sleep(Duration::from_millis(200)).await;
+        let first = shown
+            .borrow()
+            .iter()
+            .copied()
+            .find(|(at, name, level)| *at >= told && *name == 'a' && *level == Level::Warning);
+        let waited = first.expect("it is shown").0 - told;
+        assert!(waited < Duration::from_millis(40), "{round}: {waited:?}");
+        universe.pulse("a");
+    }
+    // One whose level changes all the time.
+    sleep(secs(1)).await;
+    let flaps = Instant::now();
+    for _ in 0..150 {
+        fail(&universe, &stage).await;
+        sleep(Duration::from_millis(10)).await;
+        universe.pulse("a");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let lasted = flaps.elapsed().as_secs_f64();
+    sleep(secs(1)).await;
+    let times = |wanted: char, from: Instant| {
+        let shown = shown.borrow();
+        let of_it = shown.iter().filter(|(_, name, _)| *name == wanted);
+        of_it.filter(|(at, ..)| *at >= from).count() as f64
+    };
+    assert!(
+        times('a', flaps) <= 4.0 * lasted + 2.0,
+        "{}",
+        times('a', flaps)
+    );
+    assert!(times('a', flaps) >= 3.0 * lasted, "{}", times('a', flaps));
+    let all = began.elapsed().as_secs_f64();
+    assert!(
+        times('b', began) <= 4.0 * all + 2.0,
+        "{}",
+        times('b', began)
+    );
+    let (_, _, last) = *shown.borrow().last().expect("something");
+    assert_eq!(last, Level::Healthy);
+    busy.abort();
+    looking.abort();
+}
+
+async fn fail(universe: &Running, stage: &Stage) {
+    let a = universe.directory.get("a").expect("watched");
+    let error = Inform::Error {
+        message: "broken".to_owned(),
+        critical: false,
+    };
+    a.inform(stage.clock.mono(), error).await.expect("taken");
+}
+
+/// Notes when which service is shown, by the first letter of its name, and how it is.
+async fn look_on(mut reader: Reader, shown: Rc<RefCell<Vec<(Instant, char, Level)>>>) {
+    loop {
+        for item in reader.next(1_000).expect("all is kept") {
+            if let News::Service(view) = &item.news
+                && let Some(letter) = view.name.as_str().chars().next()
+                && !view.name.is_internal()
+            {
+                shown
+                    .borrow_mut()
+                    .push((Instant::now(), letter, view.status));
+            }
+        }
+        reader.wait().await;
+    }
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn memory_is_weighed_each_minute_and_more_often_while_somebody_looks() {
+    let stage = Stage::new();
+    let eats = |memory| Script {
+        memory,
+        ..Script::default()
+    };
+    stage.machine.script("eater", eats(5 << 20));
+    let universe = stage
+        .start(vec![alive("eater"), external("other", secs(10))])
+        .await;
+    sleep(secs(65)).await;
+    assert_eq!(universe.view("eater").await.memory, Some(5 << 20));
+    assert_eq!(universe.view("other").await.memory, None);
+    // Asked for just now.
+    stage.machine.script("eater", eats(7 << 20));
+    sleep(secs(7)).await;
+    assert_eq!(universe.view("eater").await.memory, Some(7 << 20));
+    // Who looks on is told, and of what is nearly the same not.
+    let mut reader = universe.feed.read();
+    stage.machine.script("eater", eats(9 << 20));
+    sleep(secs(7)).await;
+    stage.machine.script("eater", eats((9 << 20) + 5_000));
+    sleep(secs(7)).await;
+    let told = |reader: &mut Reader| -> Vec<Option<u64>> {
+        let items = reader.next(1_000).expect("all is kept");
+        let of = |news: &News| match news {
+            News::Service(view) if view.name.as_str() == "eater" => Some(view.memory),
+            News::Service(_) | News::Removed(_) | News::Event(_) | News::Alert(_) => None,
+        };
+        items.iter().filter_map(|item| of(&item.news)).collect()
+    };
+    assert_eq!(told(&mut reader), [Some(9 << 20)]);
+    // Another process is another weight.
+    stage.machine.exit("eater", 1);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(told(&mut reader).last(), Some(&None));
+    drop(reader);
+    sleep(secs(120)).await;
+    let (before, _) = stage.machine.weighings();
+    sleep(secs(600)).await;
+    let (after, _) = stage.machine.weighings();
+    assert!((9..=11).contains(&(after - before)), "{}", after - before);
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn many_are_weighed_some_at_a_time_and_all_in_the_end() {
+    let stage = Stage::new();
+    let names: Vec<String> = (0..1_000).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        let script = Script {
+            memory: 3 << 20,
+            ..Script::default()
+        };
+        stage.machine.script(name, script);
+    }
+    let universe = stage
+        .start(names.iter().map(|name| alive(name)).collect())
+        .await;
+    sleep(secs(15)).await;
+    for name in &names {
+        assert_eq!(universe.view(name).await.memory, Some(3 << 20), "{name}");
+    }
+    assert_eq!(stage.machine.weighings().1, 256);
 }

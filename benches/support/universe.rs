@@ -63,6 +63,10 @@ impl Processes for NoProcesses {
     }
 
     fn forget(&self, _: &ServiceName) {}
+
+    fn weigh(&self, mains: Vec<i32>) -> LocalBoxFuture<'static, Vec<Option<u64>>> {
+        async move { vec![None; mains.len()] }.boxed_local()
+    }
 }
 
 /// A store that takes everything and keeps nothing: what it would cost is the disk's.

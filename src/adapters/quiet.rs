@@ -75,6 +75,10 @@ impl Processes for Quiet {
     }
 
     fn forget(&self, _: &ServiceName) {}
+
+    fn weigh(&self, mains: Vec<i32>) -> LocalBoxFuture<'static, Vec<Option<u64>>> {
+        ready(vec![None; mains.len()]).boxed_local()
+    }
 }
 
 impl Process for Quiet {

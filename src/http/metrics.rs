@@ -240,6 +240,14 @@ fn services(out: &mut Exposition, all: &[View]) {
         out,
         all,
         Gauge,
+        "supervisor_service_memory_bytes",
+        "Resident memory of its processes, as of a minute ago at most while it is scraped.",
+        |view| view.memory.map(|bytes| bytes as f64),
+    );
+    each(
+        out,
+        all,
+        Gauge,
         "supervisor_service_suspicion",
         "How unusual its present silence is: phi, a power of ten.",
         |view| view.suspicion,

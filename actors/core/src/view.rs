@@ -66,6 +66,9 @@ pub struct View {
     pub state: StateWord,
     /// The main process, where there is one.
     pub pid: Option<i32>,
+    /// The resident memory of its processes in bytes, as of a while ago; what several of them
+    /// share counts for each. Null where it has none, or none was weighed yet.
+    pub memory: Option<u64>,
     /// Which life this is.
     pub generation: u32,
     /// How often it promises to pulse, in seconds; null for one that pulses by living, or on

@@ -150,13 +150,18 @@ impl Supervisor {
         };
         let (level, down) = (entry.service.level(), entry.service.is_down());
         let paused = entry.service.is_paused();
-        let generation = entry.service.generation();
+        let (generation, state) = (entry.service.generation(), entry.service.state());
+        let pid = entry.service.pid();
         let trend = entry.observe(&event, at);
         let actions = entry.service.on(event, &now);
         entry.observed(generation, level, at);
         let reached = entry.service.level();
         let entry_paused = entry.service.is_paused();
+        let entry_pid = entry.service.pid();
         let went_down = !down && entry.service.is_down();
+        let seen = reached != level
+            || entry.service.state() != state
+            || entry.service.generation() != generation;
         entry.leaving &= !went_down && entry.service.generation() == generation;
         self.beats.promise(id, entry.service.promise());
         self.wheel.arm(id, entry.service.deadline(now.amnesty));
@@ -165,9 +170,16 @@ impl Supervisor {
             self.tally_of(&spec)
                 .shift(level, reached, spec.policy.critical);
         }
+        if entry_pid != pid {
+            self.unweighed();
+        }
         let concerned = reached != level || entry_paused != paused || trend.is_some();
         self.mark_dirty(id);
-        self.changed(id);
+        if seen {
+            self.changed_visibly(id);
+        } else {
+            self.changed(id);
+        }
         if concerned {
             self.concern(id);
         }
@@ -420,6 +432,7 @@ impl Entry {
             .view(&spec.name, now, &spec.tags, &spec.depends_on);
         view.restarts += u64::from(self.rebuilt);
         view.notify_dropped = self.door.lost_datagrams.load(Ordering::Relaxed);
+        view.memory = self.resident.of(view.pid);
         view.lines_dropped = self.door.lost_lines.load(Ordering::Relaxed);
         self.add_outlook(&mut view, now);
         view

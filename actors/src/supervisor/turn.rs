@@ -146,6 +146,7 @@ impl Supervisor {
         self.release_brake();
         if now.mono >= self.second {
             self.each_second(now);
+            self.weigh_some(context);
         }
         self.depart();
         self.end_some();
@@ -182,12 +183,12 @@ impl Supervisor {
 
     fn each_second(&mut self, now: Moment) {
         let world = Rc::clone(self.guard.world());
-        self.leave_mark();
         self.second = world
             .ports
             .clock
             .cheap(now.mono + SECOND)
             .max(now.mono + SECOND / 2);
+        self.leave_mark();
         self.compare_clocks();
         self.tick_alerts(now);
         if now.mono >= self.pulse {

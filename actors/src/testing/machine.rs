@@ -42,6 +42,8 @@ pub struct Script {
     pub launch_blocks: Duration,
     /// They hang from so long after their start on.
     pub hang_after: Option<Duration>,
+    /// How many bytes they take.
+    pub memory: u64,
 }
 
 /// What was done to a child, or what it did.
@@ -87,6 +89,8 @@ struct Inner {
     environments: RefCell<HashMap<String, Vec<(String, String)>>>,
     doubled: Cell<bool>,
     journal: RefCell<Vec<Act>>,
+    weighings: Cell<u32>,
+    most_weighed: Cell<usize>,
 }
 
 struct Child {
@@ -118,8 +122,16 @@ impl Machine {
             launches: RefCell::default(),
             environments: RefCell::default(),
             doubled: Cell::new(false),
+            weighings: Cell::default(),
+            most_weighed: Cell::default(),
             journal: RefCell::default(),
         }))
+    }
+
+    /// How often services were weighed, and how many at a time at most.
+    #[must_use]
+    pub fn weighings(&self) -> (u32, usize) {
+        (self.0.weighings.get(), self.0.most_weighed.get())
     }
 
     /// Children pulse there from now on; those that outlived the last universe, too.
@@ -453,6 +465,22 @@ impl Processes for Machine {
     fn forget(&self, name: &ServiceName) {
         let mut children = self.0.children.borrow_mut();
         children.retain(|child| child.alive.get() || child.name != *name);
+    }
+
+    fn weigh(&self, mains: Vec<i32>) -> LocalBoxFuture<'static, Vec<Option<u64>>> {
+        self.0.weighings.set(self.0.weighings.get() + 1);
+        self.0
+            .most_weighed
+            .set(self.0.most_weighed.get().max(mains.len()));
+        let children = self.0.children.borrow();
+        let weight = |pid| {
+            let mut children = children.iter();
+            let child = children.find(|child| child.pid == pid && child.alive.get())?;
+            let scripts = self.0.scripts.borrow();
+            scripts.get(child.name.as_str()).map(|script| script.memory)
+        };
+        let weights = mains.into_iter().map(weight).collect();
+        Box::pin(std::future::ready(weights))
     }
 }
 

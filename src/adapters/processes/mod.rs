@@ -23,6 +23,7 @@ mod lost;
 mod output;
 mod proc_fs;
 mod records;
+mod resident;
 mod spare;
 mod strays;
 #[cfg(test)]
@@ -422,5 +423,14 @@ impl Processes for ShimProcesses {
             // Empty now, unless a shim that we could not reach still holds a lock in it.
             let _ = std::fs::remove_dir(shims.join(name.as_str()));
         }
+    }
+
+    fn weigh(&self, mains: Vec<i32>) -> LocalBoxFuture<'static, Vec<Option<u64>>> {
+        let count = mains.len();
+        let weighed = actix_rt::task::spawn_blocking(move || {
+            mains.into_iter().map(resident::resident).collect()
+        });
+        // What cannot be weighed now is weighed the next time.
+        async move { weighed.await.unwrap_or_else(|_| vec![None; count]) }.boxed_local()
     }
 }

@@ -189,6 +189,12 @@ impl Service {
         self.word()
     }
 
+    /// Its main process, where there is one.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.memory.state.pid()
+    }
+
     /// What to write to disk.
     #[must_use]
     pub fn memory(&self) -> &Memory {

@@ -52,6 +52,8 @@ impl Service {
             status: memory.level,
             state: self.word(),
             pid: memory.state.pid(),
+            // Known to whoever weighs it.
+            memory: None,
             generation: memory.generation.0,
             interval: match self.policy.watch {
                 Watch::Pulsing | Watch::External if self.policy.on_demand => None,
