@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 
 use supervisor_actors::ports::ledger::Ledger;
 use supervisor_actors::ports::{Clock, Store, StoreError};
@@ -93,6 +93,10 @@ pub(crate) fn announce(settings: &SyncSettings, mode: Mode, log: &Logger) {
     info!(log, "Watching {} directories", directories.len());
     for directory in directories {
         info!(log, "{}", directory.shown; "table" => directory.table.name());
+        if !directory.path.is_dir() {
+            warn!(log, "sync: there is no such directory yet, it is mirrored when it appears";
+                "path" => directory.path.display().to_string());
+        }
     }
     let debounce = humantime::format_duration(settings.debounce);
     info!(log, "Debounce: {debounce}");

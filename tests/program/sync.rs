@@ -15,6 +15,7 @@ use crate::common::mirror::{
     files, fingerprint, path, plan, rows, status, wait_mirrored, wait_quiet, wait_status, write,
 };
 use crate::common::wait::{wait_until, watch_for};
+use crate::common::world::free_port;
 use crate::common::{World, process};
 
 /// How often a line stands in the log.
@@ -507,6 +508,37 @@ fn once_says_with_its_code_that_something_is_left() {
     assert_eq!(again.code, Some(3), "it is left still: {again:?}");
     fs::remove_file(path(&world, "docs/fifo.md")).expect("removed");
     assert_eq!(world.cli(&["--once"]).code, Some(0));
+}
+
+#[test]
+fn once_gives_up_on_a_target_that_does_not_answer_asks_it_ever_later_and_loses_nothing() {
+    let world = plan("target = \"supabase\"").prepare();
+    write(&world, "docs/a.md", "a");
+    fs::remove_dir(path(&world, "notes")).expect("removed");
+    // Nobody listens there.
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let env = [
+        ("SUPABASE_URL", url.as_str()),
+        ("SUPABASE_SERVICE_ROLE_KEY", "service-key"),
+    ];
+    for _ in 0..2 {
+        let ran = world.cli_with(&["--once"], &env);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.out.starts_with("Scan complete. Synced: 0, "), "{ran:?}");
+        let asked = ran.err.matches("the target does not answer").count();
+        assert_eq!(asked, 3, "{}", ran.err);
+        assert!(ran.err.contains("rows are left, rows: 1"), "{}", ran.err);
+        assert!(
+            ran.err.contains("there is no such directory yet"),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains("service-key"), "{}", ran.err);
+        // The third rest is of 4 s, give or take half.
+        let last = ran.err.rsplit("again_in_s: ").next().expect("a rest");
+        let rest = last.split_whitespace().next().expect("a number");
+        assert!(rest.parse::<f64>().expect(rest) >= 2.0, "{}", ran.err);
+    }
 }
 
 #[test]

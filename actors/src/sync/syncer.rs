@@ -331,6 +331,13 @@ impl Syncer {
         self.timer = Some(timer);
     }
 
+    /// How long nothing is sent, in seconds; for the log.
+    fn rests_for(&self) -> f64 {
+        let until = self.gate.until();
+        let rest = until.map_or(Duration::ZERO, |until| until.since(self.now()));
+        (rest.as_secs_f64() * 1_000.0).round() / 1_000.0
+    }
+
     /// Tells who waits that there is nothing more to wait for.
     fn conclude(&mut self) {
         if self.draining.is_empty() || self.lanes > 0 || self.fetching {

@@ -179,12 +179,18 @@ impl Syncer {
             }
             Ok((identity, Ok(known))) => {
                 self.ledger_state(Ok(()));
-                self.gate.answered();
-                self.meeting.failures = 0;
                 self.meeting.freed = true;
                 self.meeting.known = Some((identity.clone(), self.now()));
+                // Which it is many a target tells without being asked: that it answers is proved
+                // only by comparing, or by the first batch.
                 match known {
-                    Known::Well => self.meeting.step = Step_::Over,
+                    Known::Well => {
+                        self.gate.back(self.now());
+                        self.meeting.failures = 0;
+                        self.meeting.step = Step_::Over;
+                        info!(self.guard.world().log, "sync: the target is known";
+                            "target" => hall.tables.describe());
+                    }
                     Known::Uncompared => self.meeting.step = Step_::Walking { identity },
                     Known::Forgotten => {
                         self.meeting.walked = false;
@@ -194,8 +200,6 @@ impl Syncer {
                     }
                 }
                 self.more = true;
-                info!(self.guard.world().log, "sync: the target is met"; "target" => hall.tables.describe(),
-                    "compared" => self.meeting.is_over());
                 self.pump(context);
             }
         }
@@ -233,7 +237,7 @@ impl Syncer {
         let roll = self.guard.world().ports.dice.roll();
         self.gate.refused(after, refusal.why(), self.now(), roll);
         warn!(self.guard.world().log, "sync: the target does not answer"; "why" => refusal.why(),
-            "again_in_s" => self.gate.until().map_or(0.0, |until| until.since(self.now()).as_secs_f64()));
+            "again_in_s" => self.rests_for());
         self.tell_trouble();
         self.arm(context);
         self.conclude();
@@ -279,7 +283,8 @@ impl Syncer {
                 self.meeting.failures = 0;
                 self.gate.answered();
                 self.hall().shared.count(|totals| totals.skipped += same);
-                info!(self.guard.world().log, "sync: compared with what the target holds"; "same" => same);
+                info!(self.guard.world().log, "sync: compared with what the target holds";
+                    "target" => self.hall().tables.describe(), "same" => same);
                 self.fetched.clear();
                 self.more = true;
                 self.pump(context);
@@ -287,6 +292,7 @@ impl Syncer {
             Ok(Err(why)) => {
                 self.meeting.step = Step_::Unasked;
                 self.ledger_state(Err(why.to_string()));
+                self.gate.back(self.now());
                 self.later(context);
             }
             Err(refusal) => self.not_met(&refusal, context),

@@ -170,15 +170,11 @@ impl Syncer {
         } else {
             self.gate.refused(*after, why, now, roll);
         }
-        let wait = self
-            .gate
-            .until()
-            .map_or(0.0, |until| until.since(now).as_secs_f64());
         if let Some(task) = first {
             warn!(self.guard.world().log, "Sync failed for {}: {why}", file_name(&task.file_path);
                 "file_path" => &task.file_path, "table" => &task.table,
                 "rows" => sent.fates.iter().filter(|fate| **fate == Fate::Waits).count(),
-                "again_in_s" => wait);
+                "again_in_s" => self.rests_for());
         }
         self.tell_trouble();
     }
