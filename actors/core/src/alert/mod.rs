@@ -19,6 +19,7 @@
 //! Everything is decided by [`Desk`]; what it wants done comes out as [`Action`]s, to be
 //! recorded together, so that a restart fires nothing again.
 
+mod becoming;
 mod desk;
 mod policy;
 mod silence;
@@ -42,7 +43,9 @@ use crate::name::ServiceName;
 use crate::time::{Time, Timestamp};
 
 /// The number of an alert: counted from 1 over the life of a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct AlertId(pub u64);
 

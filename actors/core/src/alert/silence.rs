@@ -9,7 +9,9 @@ use crate::name::ServiceName;
 use crate::time::{Time, Timestamp};
 
 /// The number of a silence: counted from 1 over the life of a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct SilenceId(pub u64);
 
