@@ -11,7 +11,7 @@ use std::time::Duration;
 use supervisor_core::ServiceName;
 use supervisor_core::backoff::{Backoff, Intensity};
 use supervisor_core::level::{After, Profile, Thresholds};
-use supervisor_core::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use supervisor_core::policy::{IntervalSource, PokeOn, Policy, Ready, Restart, Watch};
 
 use crate::guardian::Subject;
 use crate::spec::ServiceSpec;
@@ -103,7 +103,9 @@ fn policy(interval: Duration, on_demand: bool) -> Policy {
     Policy {
         watch: Watch::External,
         interval,
+        interval_source: IntervalSource::Configured,
         grace,
+        grace_share: None,
         start_grace: thresholds.critical,
         thresholds,
         recover_after: 1,

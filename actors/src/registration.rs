@@ -19,6 +19,9 @@ pub struct Registration {
     pub name: ServiceName,
     /// How often it promises to pulse (at least 100 ms).
     pub interval: Duration,
+    /// Its interval is to be learnt: the other is the usual one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// Whether it counts in full for the overall status.
     pub critical: bool,
     /// It pulses per request: silence is no lateness.
@@ -60,6 +63,7 @@ impl Registration {
         Self {
             name,
             interval,
+            auto: false,
             critical: true,
             on_demand: false,
             tags: Vec::new(),

@@ -59,6 +59,7 @@ use supervisor_core::dependency::Dependencies;
 use supervisor_core::event::{Event, EventKind, Moment, RestartKind};
 use supervisor_core::name::INTERNAL_PREFIX;
 use supervisor_core::overall::Tally;
+use supervisor_core::rhythm::Kept;
 use supervisor_core::service::{Memory, Service};
 use supervisor_core::stall::{Attention, Marked};
 use supervisor_core::storm::Brake;
@@ -187,6 +188,13 @@ struct Entry {
     begun: bool,
 }
 
+/// What is remembered of a service.
+struct Remembered {
+    memory: Memory,
+    /// What was learnt of its rhythm, or why that cannot be read.
+    rhythm: Option<Result<Kept, String>>,
+}
+
 /// A look at the clocks.
 #[derive(Debug, Clone, Copy)]
 struct Present {
@@ -265,8 +273,8 @@ impl Supervisor {
     fn begin(&mut self, loaded: Result<Vec<(String, String)>, StoreError>) {
         let world = Rc::clone(self.guard.world());
         let (mut memories, unknown) = self.remember(loaded);
-        for memory in memories.values() {
-            self.attention.never_before(memory.latest());
+        for remembered in memories.values() {
+            self.attention.never_before(remembered.memory.latest());
         }
         self.look();
         let begin = self.now().time;
@@ -279,14 +287,14 @@ impl Supervisor {
         self.regraph();
         self.entries.reserve(watched.len());
         for one in watched {
-            let mut memory = memories.remove(one.spec.name.as_str());
+            let mut remembered = memories.remove(one.spec.name.as_str());
             if one.spec.name.is_internal()
-                && let Some(memory) = &mut memory
+                && let Some(remembered) = &mut remembered
             {
                 // Our own actors live no longer than we do.
-                memory.judge_from(begin);
+                remembered.memory.judge_from(begin);
             }
-            self.enter(one, memory);
+            self.enter(one, remembered);
         }
         let order: Vec<u32> = match self.graph.start_order() {
             [] => (0..self.entries.len() as u32).collect(),
@@ -315,7 +323,7 @@ impl Supervisor {
     fn remember(
         &mut self,
         loaded: Result<Vec<(String, String)>, StoreError>,
-    ) -> (HashMap<String, Memory>, Vec<(String, String)>) {
+    ) -> (HashMap<String, Remembered>, Vec<(String, String)>) {
         let world = Rc::clone(self.guard.world());
         let log = &world.log;
         let rows = loaded.unwrap_or_else(|why| {
@@ -332,10 +340,11 @@ impl Supervisor {
                     if !is_known() {
                         self.readmit(&name, &json);
                     }
+                    let rhythm = Remembered::rhythm(&json);
                     if !is_known() && !name.starts_with(INTERNAL_PREFIX) {
                         unknown.push((name.clone(), json));
                     }
-                    memories.insert(name, memory);
+                    memories.insert(name, Remembered { memory, rhythm });
                 }
                 Err(why) => warn!(log, "memory cannot be read, the service is judged afresh";
                     "service" => name, "error" => %why),
@@ -345,10 +354,14 @@ impl Supervisor {
     }
 
     /// Puts a service into the table.
-    fn enter(&mut self, watched: Watched, memory: Option<Memory>) -> u32 {
+    fn enter(&mut self, watched: Watched, remembered: Option<Remembered>) -> u32 {
         let Watched { spec, door } = watched;
         let id = door.id.0;
         let now = self.now_for_core();
+        let (memory, rhythm) = match remembered {
+            Some(Remembered { memory, rhythm }) => (Some(memory), rhythm),
+            None => (None, None),
+        };
         let service = Service::new(Arc::clone(&spec.policy), memory, &now);
         if spec.name.is_internal() {
             for subject in internal::shown() {
@@ -372,7 +385,7 @@ impl Supervisor {
         self.listed[place] = false;
         let (pulses, errors) = service.memory().totals();
         let track = Track::new(service.level(), pulses, errors, self.present.mono);
-        let entry = Entry {
+        let mut entry = Entry {
             service,
             track,
             resident: Resident::default(),
@@ -385,7 +398,15 @@ impl Supervisor {
             found: false,
             begun: false,
         };
+        let recalled = entry.recall(rhythm);
+        let name = entry.spec.name.clone();
         self.entries.put(id, entry);
+        if let Err(why) = recalled {
+            warn!(self.guard.world().log, "what was learnt of its rhythm cannot be read, it is learnt anew";
+                "service" => %name, "error" => &why);
+            let reason = format!("what was learnt of its rhythm is learnt anew: {why}");
+            self.tell_config(id, reason);
+        }
         self.changed(id);
         id
     }
@@ -534,7 +555,7 @@ impl Handler<GetSpec> for Supervisor {
     fn handle(&mut self, GetSpec(name): GetSpec, context: &mut Self::Context) -> Self::Result {
         guarded(self, context, |actor, _| {
             let id = actor.find(&name);
-            MessageResult(id.map(|id| ServiceSpec::clone(&actor.entries[id as usize].spec)))
+            MessageResult(id.map(|id| actor.entries[id as usize].described()))
         })
     }
 }

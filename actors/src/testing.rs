@@ -47,7 +47,7 @@ pub use history::MemoryHistory;
 pub use machine::{Act, FakeErrands, Machine, Script, What};
 pub use probe::FakeProbe;
 pub use source::FakeSource;
-pub use specs::{admit, alive, external, policy, pulsing};
+pub use specs::{admit, alive, external, learning, policy, pulsing};
 pub use stores::{FakeDeaconFile, FakeMarks, LogLines, MemoryStore};
 pub use sync::{Call, FakeDisk, FakeTables, MemoryLedger, SyncStage};
 

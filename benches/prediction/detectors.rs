@@ -204,6 +204,39 @@ impl Detector for Bertier {
     }
 }
 
+/// Ours where the interval is learnt: the deadline of the first level follows it, and there is a
+/// word before it where the rhythm slows down.
+pub(crate) struct Auto {
+    rhythm: Rhythm,
+    last: f64,
+}
+
+impl Auto {
+    pub(crate) fn new() -> Self {
+        Self {
+            rhythm: Rhythm::learning(),
+            last: 0.0,
+        }
+    }
+}
+
+impl Detector for Auto {
+    fn beat(&mut self, now: f64) -> bool {
+        self.last = now;
+        let at = Time(1_000_000_000) + Duration::from_secs_f64(now);
+        self.rhythm.pulse(1, at, at).trend == Some(Trend::Slowing)
+    }
+
+    fn suspects_at(&self) -> f64 {
+        /// Of the interval, as by default.
+        const GRACE: f64 = 1.1;
+        let interval = self.rhythm.interval();
+        interval.map_or(f64::INFINITY, |interval| {
+            self.last + GRACE * interval.as_secs_f64()
+        })
+    }
+}
+
 /// Ours: the deadline of the first level, and a word before it where the rhythm slows down.
 pub(crate) struct Ours {
     rhythm: Rhythm,
@@ -226,7 +259,7 @@ impl Detector for Ours {
         self.last = now;
         // From a second on: 0 stands for no pulse yet.
         let at = Time(1_000_000_000) + Duration::from_secs_f64(now);
-        self.rhythm.pulse(1, at, at) == Some(Trend::Slowing)
+        self.rhythm.pulse(1, at, at).trend == Some(Trend::Slowing)
     }
 
     fn suspects_at(&self) -> f64 {

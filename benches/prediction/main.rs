@@ -7,7 +7,7 @@ mod detectors;
 mod support;
 mod traces;
 
-use detectors::{Bertier, Chen, Detector, Fixed, Ours, Phi, Tails};
+use detectors::{Auto, Bertier, Chen, Detector, Fixed, Ours, Phi, Tails};
 use support::{head, median, row};
 use traces::{GAP, GRACE, INTERVAL};
 
@@ -19,7 +19,7 @@ const LIVES: u64 = 400;
 type Make = fn() -> Box<dyn Detector>;
 
 /// Each with the parameters of who uses it.
-const DETECTORS: [(&str, Make); 10] = [
+const DETECTORS: [(&str, Make); 11] = [
     ("1 missed interval", || {
         Box::new(Fixed::new(1.0 * INTERVAL + GRACE))
     }),
@@ -48,6 +48,9 @@ const DETECTORS: [(&str, Make); 10] = [
     }),
     ("ours: 1 missed interval, or a trend", || {
         Box::new(Ours::new(INTERVAL + GRACE))
+    }),
+    ("ours: `interval = \"auto\"`, or a trend", || {
+        Box::new(Auto::new())
     }),
     ("ours: the trend alone", || {
         Box::new(Ours::new(f64::INFINITY))

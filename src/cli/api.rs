@@ -18,6 +18,7 @@ pub(super) struct Service {
     pub(super) generation: Option<u64>,
     /// Seconds.
     pub(super) interval: Option<f64>,
+    pub(super) interval_source: Option<String>,
     /// Seconds.
     pub(super) age: Option<f64>,
     pub(super) missed: Option<u64>,

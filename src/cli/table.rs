@@ -412,8 +412,20 @@ fn last_pulse(service: &Service) -> String {
         (Some(age), None) => format!("{} ago", seconds(age)),
         (None, _) => "never".to_owned(),
     }];
-    if let Some(interval) = service.interval {
-        parts.push(format!("expected every {}", seconds(interval)));
+    let source = service.interval_source.as_deref();
+    match (service.interval, source) {
+        (Some(interval), Some("learnt")) => {
+            parts.push(format!("expected every {} (learnt)", seconds(interval)));
+        }
+        (Some(interval), Some("announced")) => {
+            let every = seconds(interval);
+            parts.push(format!("expected every {every} (as it says itself)"));
+        }
+        (Some(interval), Some(_) | None) => {
+            parts.push(format!("expected every {}", seconds(interval)));
+        }
+        (None, Some("learning")) => parts.push("its interval is being learnt".to_owned()),
+        (None, Some(_) | None) => {}
     }
     if let Some(missed) = service.missed.filter(|n| *n > 0) {
         parts.push(format!("{missed} missed"));

@@ -140,6 +140,16 @@ fn describe(service: &ServiceSpec) -> String {
         Watch::Pulsing | Watch::External if policy.on_demand => {
             parts.push("pulses on demand".to_owned());
         }
+        Watch::Pulsing | Watch::External if policy.learns() => {
+            let known = match policy.watch {
+                Watch::External => "external, ",
+                Watch::Pulsing | Watch::Alive => "",
+            };
+            parts.push(format!(
+                "{known}its interval is learnt; until then critical at {}",
+                show(policy.start_grace)
+            ));
+        }
         Watch::Pulsing => parts.push(format!(
             "pulses every {}; {thresholds}",
             show(policy.interval)

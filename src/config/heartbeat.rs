@@ -15,6 +15,9 @@ use super::value::Value;
 /// Nobody promises to pulse more often, and less grace would judge the scheduler.
 pub(super) const LEAST: Duration = Duration::from_millis(100);
 
+/// The word for an interval that is to be learnt.
+const AUTO: &str = "auto";
+
 /// How often services promise to pulse unless they say.
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -26,6 +29,15 @@ const MAX_BUSY: Duration = Duration::from_secs(30 * 60);
 
 /// More intervals than this are a mistake, and near the end of what clocks can add.
 const MOST_INTERVALS: u32 = 1_000_000;
+
+/// How often a service promises to pulse, as its owner says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interval {
+    /// So often.
+    Every(Duration),
+    /// It is to be learnt from how it pulses.
+    Auto,
+}
 
 /// What lateness is forgiven.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,6 +80,7 @@ pub(super) struct Judging {
 /// How one service is judged, all told.
 pub(super) struct Judged {
     pub(super) grace: Duration,
+    pub(super) grace_share: Option<f64>,
     pub(super) thresholds: Option<Thresholds>,
     pub(super) start_grace: Duration,
     pub(super) recover_after: u32,
@@ -88,7 +101,9 @@ struct Written {
 pub(super) fn read(table: &mut Table<'_>) -> Defaults {
     let sink = table.sink();
     let enabled = table.take("enabled", Value::flag).or(true);
-    let interval = table.take("default_interval", interval).or(INTERVAL);
+    let interval = table
+        .take("default_interval", default_interval)
+        .or(INTERVAL);
     let log_level = table.take("log_level", filter);
     let judging = read_judging(table);
     let defaults = Defaults {
@@ -110,8 +125,28 @@ pub(super) fn read(table: &mut Table<'_>) -> Defaults {
     defaults
 }
 
-/// An interval, or said.
-pub(super) fn interval(value: &Value<'_>) -> Option<Duration> {
+/// A service's interval, or said.
+pub(super) fn interval(value: &Value<'_>) -> Option<Interval> {
+    match value.text().map(str::trim) {
+        Some(AUTO) => Some(Interval::Auto),
+        Some(text) if !text.is_empty() && !text.contains(|c: char| c.is_ascii_digit()) => value
+            .wrong(
+                format!("cannot be {text:?}"),
+                "write a duration like \"30s\", or \"auto\" to have it learnt",
+            ),
+        Some(_) | None => duration::at_least(value, LEAST).map(Interval::Every),
+    }
+}
+
+/// That of all services.
+fn default_interval(value: &Value<'_>) -> Option<Duration> {
+    if value.text().map(str::trim) == Some(AUTO) {
+        return value.wrong(
+            "cannot be \"auto\"",
+            "write a duration here: `interval = \"auto\"` is for each service that wants it, and this \
+             is what probes and files of it go by",
+        );
+    }
     duration::at_least(value, LEAST)
 }
 
@@ -185,9 +220,9 @@ impl Defaults {
         sink: &Sink,
     ) -> Judged {
         let all = &self.judging;
-        let grace = match pick(&own.grace, &all.grace).unwrap_or(Grace::Share(0.1)) {
-            Grace::Share(share) => interval.mul_f64(share).max(LEAST),
-            Grace::Fixed(grace) => grace,
+        let (grace, grace_share) = match pick(&own.grace, &all.grace).unwrap_or(Grace::Share(0.1)) {
+            Grace::Share(share) => (interval.mul_f64(share).max(LEAST), Some(share)),
+            Grace::Fixed(grace) => (grace, None),
         };
         // A profile stands between what a service says and what is said for all.
         let written = match profile {
@@ -207,6 +242,7 @@ impl Defaults {
         let critical = thresholds.as_ref().map_or(START_GRACE, |t| t.critical);
         Judged {
             grace,
+            grace_share,
             thresholds,
             start_grace: pick(&own.start_grace, &all.start_grace)
                 .unwrap_or(critical.max(START_GRACE)),

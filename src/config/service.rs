@@ -10,12 +10,12 @@ use supervisor_actors::spec::ServiceSpec;
 use supervisor_core::ServiceName;
 use supervisor_core::level::{Profile, Thresholds};
 use supervisor_core::name::InvalidName;
-use supervisor_core::policy::{Policy, Ready, Watch};
+use supervisor_core::policy::{IntervalSource, Policy, Ready, Watch};
 
 use super::alerts;
 use super::duration;
 use super::errors::{Mistake, Span};
-use super::heartbeat::{self, Defaults};
+use super::heartbeat::{self, Defaults, Interval};
 use super::ladder;
 use super::pings;
 use super::process;
@@ -114,7 +114,10 @@ pub(super) fn read(
         let mut keys = Keys::read(&mut table);
         let about = About {
             ours: keys.process.is_ours(),
-            interval: keys.interval.clone().or(defaults.interval),
+            interval: match keys.interval.as_given().map(|given| given.value) {
+                Some(Interval::Every(interval)) => interval,
+                Some(Interval::Auto) | None => defaults.interval,
+            },
             ..about
         };
         keys.sources = sources::read(&mut table, &about);
@@ -180,7 +183,10 @@ pub(super) fn read_registration(
     let sink = Sink::new(&shown, "", Path::new("/"));
     let mut keys = Keys::read(&mut Table::nowhere(&sink, shown.clone()));
     keys.interval = Taken::Given(Given {
-        value: registration.interval,
+        value: match registration.auto {
+            true => Interval::Auto,
+            false => Interval::Every(registration.interval),
+        },
         key: 0..0,
         span: 0..0,
     });
@@ -203,7 +209,7 @@ pub(super) fn read_registration(
 /// What the file says of a service.
 struct Keys {
     enabled: Taken<bool>,
-    interval: Taken<Duration>,
+    interval: Taken<Interval>,
     critical: Taken<bool>,
     on_demand: Taken<bool>,
     progress_timeout: Taken<Duration>,
@@ -264,9 +270,15 @@ impl Keys {
                 .help("give it an `interval`, or leave `ready` out: then it is \"running\""),
             );
         }
+        self.check_auto(shown, sink);
         let rhythms = self.sources.iter().filter_map(|source| source.rhythm());
         let slowest = rhythms.max().unwrap_or_default();
-        let interval = self.interval.or(defaults.interval.max(slowest));
+        let (interval, interval_source) = match self.interval.as_given().map(|given| given.value) {
+            Some(Interval::Every(interval)) => (interval, IntervalSource::Configured),
+            Some(Interval::Auto) => (defaults.interval, IntervalSource::Learning),
+            None => (defaults.interval.max(slowest), IntervalSource::Configured),
+        };
+        let learns = interval_source == IntervalSource::Learning;
         // Where silence is not judged at all, a process pulses by living.
         let watch = match (ours, promises && defaults.enabled) {
             (false, _) => Watch::External,
@@ -303,11 +315,15 @@ impl Keys {
             .map(|given| given.value)
             .unwrap_or_default();
         let stop_timeout = self.process.stop_timeout();
-        let watchdog = (watch == Watch::Pulsing).then_some(interval);
+        // What is learnt of a service is not told to it: it would pulse twice as often, from
+        // which half of that would be learnt, and so on.
+        let watchdog = (watch == Watch::Pulsing && !learns).then_some(interval);
         let process = self.process.build(shown, watchdog, sink);
         let profile = self.profile.or(Profile::Usual);
         let judged = defaults.judge(&self.judging, interval, profile, shown, sink);
         let next_pulse = match watch {
+            // Nobody knows when a pulse is due: its number has as long as that, if that is longer.
+            Watch::Pulsing | Watch::External if learns => Duration::ZERO,
             Watch::Pulsing | Watch::External => interval.saturating_add(judged.grace),
             Watch::Alive => Duration::ZERO,
         };
@@ -322,7 +338,9 @@ impl Keys {
         let policy = Policy {
             watch,
             interval,
+            interval_source,
             grace: judged.grace,
+            grace_share: judged.grace_share,
             thresholds: judged.thresholds?,
             start_grace: judged.start_grace,
             recover_after: judged.recover_after,
@@ -354,6 +372,49 @@ impl Keys {
             tags: self.tags.or(Vec::new()),
             sources: self.sources,
         })
+    }
+}
+
+impl Keys {
+    /// Says what cannot be together with an interval that is learnt.
+    fn check_auto(&self, shown: &str, sink: &Sink) {
+        let Some(auto) = self.interval.as_given() else {
+            return;
+        };
+        if auto.value != Interval::Auto {
+            return;
+        }
+        if let Some(profile) = self.profile.as_given() {
+            let message = format!("`interval = \"auto\"` with `profile = \"deacon\"` in [{shown}]");
+            let label = "nobody would be judged by it";
+            sink.say(
+                sink.at(auto.span.clone(), label, message)
+                    .also(
+                        profile.key.clone(),
+                        "stale after 2 minutes, very stale after 5",
+                    )
+                    .help("leave one of them out"),
+            );
+        }
+        if let Some(on_demand) = self.on_demand.as_given()
+            && on_demand.value
+        {
+            let message = format!("`interval = \"auto\"` with `on_demand` in [{shown}]");
+            let label = "there is none to be learnt";
+            sink.say(
+                sink.at(auto.span.clone(), label, message)
+                    .also(on_demand.key.clone(), "it pulses per request")
+                    .help("leave one of them out"),
+            );
+        }
+        if self.sources.iter().any(|source| source.kind() == "probe") {
+            let message = format!("`interval = \"auto\"` with a `probe` in [{shown}]");
+            let label = "how often we look would be learnt";
+            sink.say(
+                sink.at(auto.span.clone(), label, message)
+                    .help("leave `interval` out: then it is as long as its probes take"),
+            );
+        }
     }
 }
 

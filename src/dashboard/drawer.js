@@ -191,7 +191,7 @@ export class Drawer {
     const parts = [
       since && `${LEVELS[entry.rank]} for ${span(Math.max(0, since))}`,
       seconds === null ? "no pulse yet" : `last pulse ${ticking(seconds)} ago`,
-      promise(entry.data) && `expected ${promise(entry.data)}`.replace("expected on demand", "on demand").replace("expected by living", "it pulses by living"),
+      promise(entry.data) && `expected ${promise(entry.data)}`.replace("expected on demand", "on demand").replace("expected by living", "it pulses by living").replace("expected interval", "its interval is"),
       upcoming(entry, performance.now()),
     ];
     text(this.sub, parts.filter(Boolean).join(" · "));
@@ -632,7 +632,7 @@ class Config {
 }
 
 /** What one looks for first comes first; the rest by name. */
-const FIRST = ["command", "restart_command", "cwd", "enabled", "pulses", "interval", "grace", "warning_after", "degraded_after", "critical_after", "sources", "depends_on", "tags", "env"];
+const FIRST = ["command", "restart_command", "cwd", "enabled", "pulses", "interval", "interval_learnt", "grace", "warning_after", "degraded_after", "critical_after", "sources", "depends_on", "tags", "env"];
 
 function settings(object) {
   const place = ([key]) => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);

@@ -306,12 +306,14 @@ function uptimes(uptime) {
 /** What its rhythm foretells. */
 export function foreseen(data) {
   if (data.predicted_miss_at) return `slowing down: going on like this it is late at ${when(data.predicted_miss_at)}`;
+  if (data.trend === "erring") return "reports errors more often than it used to";
   return data.trend === "hurrying" ? "pulses more than twice as often as it used to" : "";
 }
 
 /** What a service promises. */
 export function promise(data) {
-  if (data.interval != null) return `every ${span(data.interval)}`;
+  if (data.interval_source === "learning") return "interval being learnt";
+  if (data.interval != null) return `every ${span(data.interval)}${data.interval_source === "learnt" ? " (learnt)" : ""}`;
   return data.state === "external" ? "on demand" : data.pid == null ? "" : "by living";
 }
 

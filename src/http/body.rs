@@ -165,13 +165,27 @@ impl TryFrom<RawSpan> for Span {
 
     fn try_from(raw: RawSpan) -> Result<Self, String> {
         match raw {
-            RawSpan::Seconds(seconds) => Duration::try_from_secs_f64(seconds)
-                .map(Self)
-                .map_err(|error| format!("{seconds} is no duration in seconds: {error}")),
-            RawSpan::Text(text) => humantime::parse_duration(&text)
-                .map(Self)
-                .map_err(|error| format!("{text:?} is no duration such as \"1m 30s\": {error}")),
+            RawSpan::Seconds(seconds) => Self::of_seconds(seconds),
+            RawSpan::Text(text) => Self::of_text(&text),
         }
+    }
+}
+
+impl Span {
+    /// # Errors
+    /// Why it is none.
+    pub(super) fn of_seconds(seconds: f64) -> Result<Self, String> {
+        Duration::try_from_secs_f64(seconds)
+            .map(Self)
+            .map_err(|error| format!("{seconds} is no duration in seconds: {error}"))
+    }
+
+    /// # Errors
+    /// Why it is none.
+    pub(super) fn of_text(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|error| format!("{text:?} is no duration such as \"1m 30s\": {error}"))
     }
 }
 

@@ -11,7 +11,7 @@ use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
 
 use supervisor_actors::spec::{Nudge, ProcessSpec, ServiceSpec};
-use supervisor_core::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use supervisor_core::policy::{IntervalSource, PokeOn, Policy, Ready, Restart, Watch};
 
 use super::api::Api;
 use super::health::json as answer;
@@ -56,7 +56,18 @@ fn shown(spec: &ServiceSpec) -> Value {
     };
     table.put("pulses", pulses);
     if policy.watch != Watch::Alive && !policy.on_demand {
-        table.put("interval", time(policy.interval));
+        let interval = || time(policy.interval);
+        match policy.interval_source {
+            IntervalSource::Configured | IntervalSource::Announced => {
+                table.put("interval", interval());
+            }
+            // Its policy is the one that judges it now.
+            IntervalSource::Learning => table.put("interval", "auto"),
+            IntervalSource::Learnt => {
+                table.put("interval", "auto");
+                table.put("interval_learnt", interval());
+            }
+        }
         table.put("grace", time(policy.grace));
     }
     let kinds: Vec<_> = spec.sources.iter().map(|source| source.kind()).collect();

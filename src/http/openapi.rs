@@ -11,7 +11,7 @@ use utoipa::openapi::path::{
     OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathsBuilder,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
@@ -20,6 +20,7 @@ use utoipa::openapi::{
 use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
 use super::body::Span;
+use super::register::Every;
 use super::{
     alerts, events, health, history, packed, problem, pulse, register, runs, services, session,
     sync, timeline,
@@ -235,6 +236,32 @@ impl PartialSchema for Span {
             .description(Some("seconds"))
             .minimum(Some(0.0));
         OneOfBuilder::new().item(text).item(seconds).into()
+    }
+}
+
+impl PartialSchema for Every {
+    fn schema() -> RefOr<Schema> {
+        let auto = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(["auto"]))
+            .description(Some("learnt from how it pulses"));
+        let text = text().description(Some("such as `1m 30s`"));
+        let seconds = ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .description(Some("seconds"))
+            .minimum(Some(0.0));
+        // The word is a text, too.
+        AnyOfBuilder::new()
+            .item(auto)
+            .item(text)
+            .item(seconds)
+            .into()
+    }
+}
+
+impl ToSchema for Every {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Interval".into()
     }
 }
 

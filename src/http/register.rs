@@ -26,6 +26,8 @@ use super::{pulse, services};
 
 /// Nobody waits longer for a sign of life.
 const MOST_INTERVAL: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The word for an interval that is to be learnt.
+const AUTO: &str = "auto";
 /// How many labels a service may have.
 const MOST_TAGS: usize = 16;
 /// How long a label may be, in bytes.
@@ -37,18 +39,47 @@ const MOST_TAG_BYTES: usize = 64;
 #[schema(as = Registration)]
 pub(super) struct Body {
     tag: String,
-    interval: Option<Span>,
+    interval: Option<Every>,
     critical: Option<bool>,
     on_demand: Option<bool>,
     tags: Option<Vec<String>>,
+}
+
+/// How often a registrant will pulse: `"1m 30s"`, or a number of seconds; `"auto"` to have it
+/// learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawEvery")]
+pub(super) enum Every {
+    /// So often.
+    Span(Span),
+    /// Learnt from how it pulses.
+    Auto,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a duration such as \"1m 30s\", a number of seconds, or \"auto\""
+)]
+enum RawEvery {
+    Seconds(f64),
+    Text(String),
+}
+
+/// The same in answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownInterval {
+    Every(Seconds),
+    Auto(&'static str),
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Registered)]
 pub(super) struct Shown<'a> {
     tag: &'a str,
-    #[schema(value_type = f64)]
-    interval: Seconds,
+    #[schema(value_type = Every)]
+    interval: ShownInterval,
     critical: bool,
     on_demand: bool,
     tags: &'a [String],
@@ -59,6 +90,18 @@ pub(super) struct Shown<'a> {
 pub(super) struct List<'a> {
     registered: Vec<Shown<'a>>,
     limit: usize,
+}
+
+impl TryFrom<RawEvery> for Every {
+    type Error = String;
+
+    fn try_from(raw: RawEvery) -> Result<Self, String> {
+        match raw {
+            RawEvery::Seconds(seconds) => Span::of_seconds(seconds).map(Self::Span),
+            RawEvery::Text(text) if text == AUTO => Ok(Self::Auto),
+            RawEvery::Text(text) => Span::of_text(&text).map(Self::Span),
+        }
+    }
 }
 
 /// `GET` and `POST /api/register`.
@@ -118,7 +161,10 @@ async fn list(api: &Api) -> Result<HttpResponse, Problem> {
 fn shown(registration: &Registration) -> Shown<'_> {
     Shown {
         tag: registration.name.as_str(),
-        interval: Seconds(registration.interval.as_secs_f64()),
+        interval: match registration.auto {
+            true => ShownInterval::Auto(AUTO),
+            false => ShownInterval::Every(Seconds(registration.interval.as_secs_f64())),
+        },
         critical: registration.critical,
         on_demand: registration.on_demand,
         tags: &registration.tags,
@@ -141,7 +187,11 @@ fn read(body: &[u8], request: &HttpRequest, default: Duration) -> Result<Registr
     let body: Body = body::object(body)?;
     let name = ServiceName::new(&body.tag)
         .map_err(|why| Problem::bad("bad_tag", format!("tag {:?}: {why}", body.tag)))?;
-    let interval = body.interval.map_or(default, |span| span.0);
+    let auto = body.interval == Some(Every::Auto);
+    let interval = match body.interval {
+        Some(Every::Span(span)) => span.0,
+        Some(Every::Auto) | None => default,
+    };
     if !(Policy::LEAST_INTERVAL..=MOST_INTERVAL).contains(&interval) {
         return Err(Problem::bad(
             "bad_interval",
@@ -160,9 +210,17 @@ fn read(body: &[u8], request: &HttpRequest, default: Duration) -> Result<Registr
             ),
         ));
     }
+    let on_demand = body.on_demand.unwrap_or(false);
+    if auto && on_demand {
+        return Err(Problem::bad(
+            "bad_interval",
+            "interval: there is none to be learnt of one that pulses on demand",
+        ));
+    }
     Ok(Registration {
+        auto,
         critical: body.critical.unwrap_or(true),
-        on_demand: body.on_demand.unwrap_or(false),
+        on_demand,
         tags,
         ..Registration::new(name, interval)
     })

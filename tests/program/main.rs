@@ -29,6 +29,7 @@ mod heavy;
 mod history;
 mod incoming;
 mod jobs;
+mod learnt;
 mod levels;
 mod metrics;
 mod notify;

@@ -357,6 +357,11 @@ pub enum Event {
         /// How often.
         interval: Duration,
     },
+    /// Where its interval is to be learnt: it has been, anew perhaps.
+    Learnt {
+        /// What it came to.
+        interval: Duration,
+    },
     /// It needs so long from now, by `max_busy` at most: its start is not overdue before
     /// then, its silence no lateness, its stop not over. A stop is extended by `max_busy` in
     /// all, however often it asks.

@@ -75,6 +75,8 @@ pub struct Thresholds {
     pub degraded: Option<Duration>,
     /// The age that is critical, "very stale".
     pub critical: Duration,
+    /// Which of them were given as ages: they are the same whatever the interval is.
+    pub fixed: [bool; 3],
     /// The number of errors or exits in a row that is a warning, degraded, critical.
     pub counts: [u32; 3],
 }
@@ -290,32 +292,32 @@ impl After {
 }
 
 impl Thresholds {
-    /// The same for another interval and grace: a threshold that is a whole number of
-    /// intervals and one grace stays that number, others stay where they are, but never
-    /// before a better level's.
+    /// The same for another interval and grace: a threshold that was given as a number of
+    /// intervals stays that number, others stay where they are, but never before a better
+    /// level's.
     #[must_use]
     pub fn rescaled(
         &self,
         (interval, grace): (Duration, Duration),
         (new_interval, new_grace): (Duration, Duration),
     ) -> Self {
-        let rescale = |at: Duration| {
-            let rest = at.checked_sub(grace).map_or(0, |rest| rest.as_nanos());
-            let one = interval.as_nanos().max(1);
-            match u32::try_from(rest / one) {
-                Ok(n @ 1..) if rest.is_multiple_of(one) => Threshold::Intervals(n),
+        let rescale = |at: Duration, fixed: bool| {
+            let whole = at.saturating_sub(grace).as_nanos() / interval.as_nanos().max(1);
+            match u32::try_from(whole) {
+                Ok(n @ 1..) if !fixed => Threshold::Intervals(n),
                 Ok(_) | Err(_) => Threshold::Exactly(at),
             }
             .age(new_interval, new_grace)
         };
-        let warning = rescale(self.warning);
-        let degraded = self.degraded.map(|at| rescale(at).max(warning));
-        let critical = rescale(self.critical).max(degraded.unwrap_or(warning));
+        let [first, second, third] = self.fixed;
+        let warning = rescale(self.warning, first);
+        let degraded = self.degraded.map(|at| rescale(at, second).max(warning));
+        let critical = rescale(self.critical, third).max(degraded.unwrap_or(warning));
         Self {
             warning,
             degraded,
             critical,
-            counts: self.counts,
+            ..self.clone()
         }
     }
 
@@ -378,6 +380,13 @@ impl Thresholds {
                 .map(|threshold| checked(Which::Degraded, threshold))
                 .transpose()?,
             critical: checked(Which::Critical, critical)?,
+            fixed: [
+                warning.count().is_none(),
+                after
+                    .degraded
+                    .is_some_and(|degraded| degraded.count().is_none()),
+                critical.count().is_none(),
+            ],
             counts: [
                 1,
                 degraded_count,

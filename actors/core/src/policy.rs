@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::backoff::{Backoff, Intensity};
 use crate::level::Thresholds;
 
@@ -12,8 +15,12 @@ pub struct Policy {
     pub watch: Watch,
     /// How often it promises to pulse (at least 100 ms).
     pub interval: Duration,
+    /// Where that comes from.
+    pub interval_source: IntervalSource,
     /// What lateness is forgiven.
     pub grace: Duration,
+    /// Which share of the interval that is, where it is one.
+    pub grace_share: Option<f64>,
     /// When its age or errors become which level.
     pub thresholds: Thresholds,
     /// The one deadline of a start.
@@ -58,16 +65,24 @@ impl Policy {
     /// Nobody promises to pulse more often.
     pub const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
+    /// Whether its interval is to be learnt from how it pulses.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.interval_source == IntervalSource::Learning
+    }
+
+    /// Its grace if it pulses in that interval.
+    fn grace_of(&self, interval: Duration) -> Duration {
+        // Shares are between 0 and 1: this cannot overflow.
+        let share = |share| interval.mul_f64(share).max(Self::LEAST_INTERVAL);
+        self.grace_share.map_or(self.grace, share)
+    }
+
     /// The same for a service that pulses in that interval: what was given in intervals, or
     /// is a share of one, follows it; what was given as a time stays.
     #[must_use]
-    pub fn with_interval(&self, interval: Duration) -> Self {
-        let share = |of: Duration| (of / 10).max(Self::LEAST_INTERVAL);
-        let grace = if self.grace == share(self.interval) {
-            share(interval)
-        } else {
-            self.grace
-        };
+    pub fn with_interval(&self, interval: Duration, source: IntervalSource) -> Self {
+        let grace = self.grace_of(interval);
         let nudge_wait = if self.nudge_wait == self.interval {
             interval
         } else {
@@ -81,6 +96,7 @@ impl Policy {
         let thresholds = self.thresholds.rescaled(before, (interval, grace));
         Self {
             interval,
+            interval_source: source,
             grace,
             thresholds,
             progress_timeout,
@@ -88,6 +104,42 @@ impl Policy {
             ..self.clone()
         }
     }
+
+    /// The same for a service whose interval is not known yet: its silence is forgiven for as
+    /// long as its start is, and then it is as if it had not started.
+    #[must_use]
+    pub fn before_it_is_learnt(&self) -> Self {
+        let patience = self.start_grace;
+        let interval = patience
+            .saturating_sub(self.grace)
+            .max(Self::LEAST_INTERVAL);
+        let thresholds = Thresholds {
+            warning: patience,
+            degraded: self.thresholds.degraded.map(|_| patience),
+            critical: patience,
+            ..self.thresholds.clone()
+        };
+        Self {
+            interval,
+            thresholds,
+            progress_timeout: self.progress_timeout.map(|least| least.max(patience)),
+            ..self.clone()
+        }
+    }
+}
+
+/// Where the interval of a service comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IntervalSource {
+    /// Its owner gave it.
+    Configured,
+    /// The service named it itself, for its present life.
+    Announced,
+    /// It is to be learnt from how it pulses, and is not known yet.
+    Learning,
+    /// It was learnt from how it pulses.
+    Learnt,
 }
 
 /// Who runs a service.

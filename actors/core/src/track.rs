@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::history::{Sketch, Slice, bucket, place};
 use crate::level::Level;
 use crate::metrics::{MOST, Rollup};
-use crate::rhythm::{Outlook, Rhythm, Trend};
+use crate::rhythm::{Kept, Noticed, Outlook, Rhythm};
 use crate::time::{Mono, Time};
 
 /// How many different gaps a minute tells apart; further ones count as the nearest of them.
@@ -69,14 +69,14 @@ impl Track {
         }
     }
 
-    /// Pulses, received between `first` and `last`. Gives the trend if it is another than before.
+    /// Pulses, received between `first` and `last`.
     pub fn pulse(
         &mut self,
         count: u32,
         first: Time,
         last: Time,
         promised: Option<Promised>,
-    ) -> Option<Trend> {
+    ) -> Noticed {
         if let Some(before) = self.rhythm.last() {
             let gap = first.since(before);
             self.gaps.add(gap, 1);
@@ -95,7 +95,7 @@ impl Track {
     }
 
     /// The same where only the last receipt is known: they came evenly.
-    pub fn pulses(&mut self, count: u32, at: Time, promised: Option<Promised>) -> Option<Trend> {
+    pub fn pulses(&mut self, count: u32, at: Time, promised: Option<Promised>) -> Noticed {
         let first = match self.rhythm.last() {
             Some(before) if count > 1 => before + at.since(before) / count,
             Some(_) | None => at,
@@ -105,8 +105,8 @@ impl Track {
     }
 
     /// It has reported an error.
-    pub fn error(&mut self) {
-        self.rhythm.error();
+    pub fn error(&mut self) -> Noticed {
+        self.rhythm.error()
     }
 
     /// A figure of its own.
@@ -122,6 +122,12 @@ impl Track {
     /// The gap to its next pulse says nothing: see [`Rhythm::rest`].
     pub fn rest(&mut self) {
         self.rhythm.rest();
+        self.counted = 0;
+    }
+
+    /// A new life: see [`Rhythm::begin_anew`].
+    pub fn begin_anew(&mut self) {
+        self.rhythm.begin_anew();
         self.counted = 0;
     }
 
@@ -170,10 +176,28 @@ impl Track {
         self.rhythm.outlook(now, deadline)
     }
 
-    /// The interval to promise for it, once enough is known.
+    /// The interval that was learnt: see [`Rhythm::interval`].
     #[must_use]
     pub fn interval(&self) -> Option<Duration> {
         self.rhythm.interval()
+    }
+
+    /// How far that has come: see [`Rhythm::progress`].
+    #[must_use]
+    pub fn progress(&self) -> Option<(u32, u32)> {
+        self.rhythm.progress()
+    }
+
+    /// What of it outlives us: see [`Rhythm::keep`].
+    #[must_use]
+    pub fn keep(&self, interval: Option<Duration>) -> Kept {
+        self.rhythm.keep(interval)
+    }
+
+    /// Goes on with that rhythm.
+    pub fn go_on(&mut self, rhythm: Rhythm) {
+        self.rhythm = rhythm;
+        self.counted = 0;
     }
 }
 

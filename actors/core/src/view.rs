@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::level::{Freshness, Level};
 use crate::metrics::{Metric, Rollup};
 use crate::name::ServiceName;
+use crate::policy::IntervalSource;
 use crate::rhythm::Trend;
 use crate::run::Outcome;
 use crate::time::Timestamp;
@@ -72,8 +73,10 @@ pub struct View {
     /// Which life this is.
     pub generation: u32,
     /// How often it promises to pulse, in seconds; null for one that pulses by living, or on
-    /// demand.
+    /// demand, or whose interval is not learnt yet.
     pub interval: Option<f64>,
+    /// Where that comes from; null for one that pulses by living, or on demand.
+    pub interval_source: Option<IntervalSource>,
     /// Seconds since its last sign of life.
     pub age: Option<f64>,
     /// Whole intervals missed.

@@ -60,9 +60,9 @@ impl Supervisor {
 
     fn take_over(&mut self, id: u32, beat: Beat) {
         if let Some(entry) = self.entries.get_mut(id as usize) {
-            let trend = entry.observe_beat(beat);
+            let noticed = entry.observe_beat(beat);
             entry.service.catch_up(beat);
-            self.trend_changed(id, trend);
+            self.noticed(id, noticed);
         }
     }
 
@@ -148,13 +148,14 @@ impl Supervisor {
         let Some(entry) = self.entries.get_mut(id as usize) else {
             return;
         };
-        let (level, down) = (entry.service.level(), entry.service.is_down());
+        let before = entry.before(&event);
+        let (level, generation) = (before.level, before.generation);
+        let down = entry.service.is_down();
         let paused = entry.service.is_paused();
-        let (generation, state) = (entry.service.generation(), entry.service.state());
-        let pid = entry.service.pid();
-        let trend = entry.observe(&event, at);
+        let (state, pid) = (entry.service.state(), entry.service.pid());
+        let heard = entry.observe(&event, at);
         let actions = entry.service.on(event, &now);
-        entry.observed(generation, level, at);
+        let judged = entry.observed(&before, at);
         let reached = entry.service.level();
         let entry_paused = entry.service.is_paused();
         let entry_pid = entry.service.pid();
@@ -173,7 +174,7 @@ impl Supervisor {
         if entry_pid != pid {
             self.unweighed();
         }
-        let concerned = reached != level || entry_paused != paused || trend.is_some();
+        let concerned = reached != level || entry_paused != paused;
         self.mark_dirty(id);
         if seen {
             self.changed_visibly(id);
@@ -183,6 +184,8 @@ impl Supervisor {
         if concerned {
             self.concern(id);
         }
+        self.noticed(id, heard);
+        self.noticed(id, judged);
         for action in actions {
             self.carry_out(id, action, generation, at);
         }
@@ -422,6 +425,17 @@ impl Entry {
             self.service.state(),
             StateWord::Stopped | StateWord::Exited | StateWord::Quarantined
         )
+    }
+
+    /// What it is, judged as it is now where its interval is learnt.
+    pub(super) fn described(&self) -> ServiceSpec {
+        let spec = ServiceSpec::clone(&self.spec);
+        if spec.policy.learns() {
+            let policy = Arc::clone(self.service.policy());
+            ServiceSpec { policy, ..spec }
+        } else {
+            spec
+        }
     }
 
     /// As the API shows it. Each rebuild of the actor behind it is a restart, too.

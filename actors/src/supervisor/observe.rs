@@ -7,7 +7,8 @@ use supervisor_core::ServiceName;
 use supervisor_core::beats::Beat;
 use supervisor_core::event::Generation;
 use supervisor_core::history::Slice;
-use supervisor_core::rhythm::Trend;
+use supervisor_core::policy::{Policy, Watch as Watching};
+use supervisor_core::rhythm::{Kept, Noticed, Rhythm, Trend};
 use supervisor_core::service::Now;
 use supervisor_core::track::Promised;
 
@@ -16,6 +17,16 @@ use crate::ports::history::Minutes;
 /// How many services' minutes end at one turn: more would hold up deadlines.
 const SOME: usize = 4_096;
 const MINUTE_MICROS: i64 = 60_000_000;
+
+/// What an event found of a service.
+#[derive(Debug)]
+pub(super) struct Before {
+    is_run: bool,
+    pub(super) generation: Generation,
+    pub(super) level: Level,
+    pulses: u64,
+    errors: u64,
+}
 
 /// The present minute of the history.
 #[derive(Debug)]
@@ -43,26 +54,66 @@ impl Observing {
     }
 }
 
+/// The interval that its owner has given it; none where it is to be learnt.
+pub(super) fn given(policy: &Policy) -> Option<Duration> {
+    (!policy.learns()).then_some(policy.interval)
+}
+
+/// A rhythm that knows nothing yet.
+pub(super) fn rhythm(policy: &Policy) -> Rhythm {
+    match given(policy) {
+        Some(_) => Rhythm::default(),
+        None => Rhythm::learning(),
+    }
+}
+
 impl Entry {
     /// What it promises, where its silence says something.
     fn promised(&self) -> Option<Promised> {
-        let policy = &self.spec.policy;
-        let promises = policy.watch != supervisor_core::policy::Watch::Alive && !policy.on_demand;
+        let policy = self.service.policy();
+        let promises = policy.watch != Watching::Alive && !policy.on_demand;
         promises.then_some(Promised {
             interval: policy.interval,
             grace: policy.grace,
         })
     }
 
-    /// Takes plain pulses into what is observed. Gives the trend if it is another than before.
-    pub(super) fn observe_beat(&mut self, beat: Beat) -> Option<Trend> {
+    /// What of its rhythm outlives us.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let policy = &self.spec.policy;
+        let keeps = policy.watch != Watching::Alive && !self.spec.name.is_internal();
+        keeps.then(|| self.track.keep(given(policy)))
+    }
+
+    /// Goes on with a rhythm that outlived us, if it is still of the same interval.
+    ///
+    /// # Errors
+    /// Why that cannot be: it is learnt anew.
+    pub(super) fn recall(&mut self, kept: Option<Result<Kept, String>>) -> Result<(), String> {
+        let policy = &self.spec.policy;
+        let known = match kept {
+            Some(Ok(kept)) => Rhythm::go_on(&kept, given(policy)).map_err(|why| why.to_string()),
+            Some(Err(why)) => Err(why),
+            None => Ok(None),
+        };
+        let (known, done) = match known {
+            Ok(known) => (known, Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        self.track.go_on(known.unwrap_or_else(|| rhythm(policy)));
+        self.service.recall(self.track.interval());
+        done
+    }
+
+    /// Takes plain pulses into what is observed.
+    pub(super) fn observe_beat(&mut self, beat: Beat) -> Noticed {
         let promised = self.promised();
         self.track
             .pulse(beat.count, beat.first, beat.last.time, promised)
     }
 
     /// Takes an event into what is observed, before it is judged.
-    pub(super) fn observe(&mut self, event: &Event, at: Moment) -> Option<Trend> {
+    pub(super) fn observe(&mut self, event: &Event, at: Moment) -> Noticed {
         let generation = self.service.generation();
         let present = |told: Generation| self.spec.process.is_none() || told == generation;
         let promised = self.promised();
@@ -83,30 +134,63 @@ impl Entry {
         {
             return self.track.pulses(1, at.time, promised);
         }
-        if let Event::Error { .. } = event {
-            self.track.error();
+        if let Event::Clear = event
+            && given(&self.spec.policy).is_none()
+        {
+            // It may be what was learnt that is wrong: the machine forgets it, too.
+            self.track.go_on(Rhythm::learning());
         }
-        None
+        Noticed::default()
     }
 
-    /// An event has been judged: whether it still beats as before.
-    pub(super) fn observed(&mut self, before: Generation, level: Level, at: Moment) {
-        if self.service.generation() != before || !self.service.beats() {
+    /// An event has been judged: what that says, and whether it still beats as before.
+    pub(super) fn observed(&mut self, before: &Before, at: Moment) -> Noticed {
+        let mut noticed = Noticed::default();
+        let (pulses, errors) = self.service.memory().totals();
+        if before.is_run && pulses > before.pulses {
+            let promised = self.promised();
+            noticed = self.track.pulses(1, at.time, promised);
+        }
+        if errors > before.errors {
+            let interval = noticed.interval;
+            noticed = Noticed {
+                interval,
+                ..self.track.error()
+            };
+        }
+        if self.service.generation() != before.generation {
+            self.track.begin_anew();
+        } else if !self.service.beats() && !self.service.is_resumed() {
             self.track.rest();
         }
         let reached = self.service.level();
-        if reached != level {
+        if reached != before.level {
             self.track.level(reached, at.mono);
+        }
+        noticed
+    }
+
+    /// What an event finds.
+    pub(super) fn before(&self, event: &Event) -> Before {
+        let (pulses, errors) = self.service.memory().totals();
+        Before {
+            is_run: matches!(event, Event::Run { .. }),
+            generation: self.service.generation(),
+            level: self.service.level(),
+            pulses,
+            errors,
         }
     }
 
     /// What its rhythm says, into what the API shows.
     pub(super) fn add_outlook(&self, view: &mut View, now: &Now) {
+        let deadline = self.service.policy().thresholds.warning;
+        let outlook = self.track.outlook(now.at.time, deadline);
         if self.promised().is_none() {
+            // Its gaps say nothing; its errors do.
+            view.trend = (self.errs(outlook.trend)).then_some(Trend::Erring);
             return;
         }
-        let deadline = self.spec.policy.thresholds.warning;
-        let outlook = self.track.outlook(now.at.time, deadline);
         view.trend = Some(outlook.trend);
         view.suspicion = outlook.suspicion.filter(|_| self.service.beats());
         view.predicted_miss_at = outlook.predicted_miss_at.map(|at| {
@@ -116,17 +200,30 @@ impl Entry {
         });
     }
 
+    /// Whether that trend is one of a service whose errors say something: one that pulses by
+    /// living has nothing that they could be compared with.
+    fn errs(&self, trend: Trend) -> bool {
+        trend == Trend::Erring && self.spec.policy.watch != Watching::Alive
+    }
+
     /// What there is to warn of before anything is wrong.
     pub(super) fn foreboding(&self, now: &Now) -> Option<String> {
-        if self.promised().is_none() || self.spec.name.is_internal() {
+        if self.spec.name.is_internal() {
             return None;
         }
-        let deadline = self.spec.policy.thresholds.warning;
+        let deadline = self.service.policy().thresholds.warning;
         let outlook = self.track.outlook(now.at.time, deadline);
+        if self.errs(outlook.trend) {
+            return Some(format!(
+                "it reports errors more often than it used to: until now {:.1} % of its pulses were some",
+                outlook.errors * 100.0
+            ));
+        }
+        self.promised()?;
         let gap = outlook.gap?.as_secs_f64();
         let deadline = deadline.as_secs_f64();
         match outlook.trend {
-            Trend::Learning | Trend::Steady => None,
+            Trend::Learning | Trend::Steady | Trend::Erring => None,
             Trend::Slowing => {
                 let soon = match outlook.predicted_miss_at {
                     Some(at) => format!(
@@ -147,11 +244,15 @@ impl Entry {
 }
 
 impl Supervisor {
-    /// Its rhythm goes elsewhere than before: that may concern somebody.
-    pub(super) fn trend_changed(&mut self, id: u32, trend: Option<Trend>) {
-        if trend.is_some() {
+    /// Its rhythm goes elsewhere than before: that may concern somebody. What was learnt of it
+    /// is for its machine.
+    pub(super) fn noticed(&mut self, id: u32, noticed: Noticed) {
+        if noticed.trend.is_some() {
             self.concern(id);
             self.changed(id);
+        }
+        if let Some(interval) = noticed.interval {
+            self.queue.push_back((id, Event::Learnt { interval }));
         }
     }
 

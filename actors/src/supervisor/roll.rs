@@ -17,30 +17,42 @@ use serde::{Deserialize, Serialize};
 
 use supervisor_core::ServiceName;
 use supervisor_core::event::Change;
+use supervisor_core::rhythm::Kept;
 
 use crate::feed::News;
 use crate::registration::MOST_REGISTERED;
 
-/// What is kept of a service that named itself: its memory, and what it said.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Kept<M, R> {
+use super::observe::{given, rhythm};
+
+/// What is kept of a service: its memory, its rhythm, and what it said where it named itself.
+#[derive(Serialize)]
+pub(super) struct Row<'a> {
     #[serde(flatten)]
-    memory: M,
-    registered: R,
+    pub(super) memory: &'a Memory,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rhythm: Option<Kept>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) registered: Option<&'a Registration>,
 }
 
-/// All that is read of it beside the memory.
+/// What is read of it beside the memory.
+#[derive(Deserialize)]
+struct Learnt {
+    rhythm: Option<serde_json::Value>,
+}
+
+/// The same of one that named itself.
 #[derive(Deserialize)]
 struct Said {
     registered: Option<Registration>,
 }
 
-impl Kept<&Memory, &Registration> {
-    pub(super) fn json(
-        memory: &Memory,
-        registered: &Registration,
-    ) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&Kept { memory, registered })
+impl Remembered {
+    /// The rhythm in a row.
+    pub(super) fn rhythm(json: &str) -> Option<Result<Kept, String>> {
+        let learnt = serde_json::from_str::<Learnt>(json).ok()?;
+        let kept = serde_json::from_value(learnt.rhythm?);
+        Some(kept.map_err(|error| error.to_string()))
     }
 }
 
@@ -116,10 +128,13 @@ impl Supervisor {
             return Err(Denied::TooMany(MOST_REGISTERED));
         }
         let spec = (world.admit)(&registration).map_err(Denied::Unfit)?;
-        let every = registration.interval.as_secs_f64();
+        let every = match registration.auto {
+            true => "its interval is to be learnt".to_owned(),
+            false => format!("every {} s", registration.interval.as_secs_f64()),
+        };
         let reason = match known {
-            Some(_) => format!("registered anew: every {every} s"),
-            None => format!("registered: every {every} s"),
+            Some(_) => format!("registered anew: {every}"),
+            None => format!("registered: {every}"),
         };
         let change = match known {
             Some(id) => {
@@ -150,6 +165,9 @@ impl Supervisor {
         };
         let level = entry.service.level();
         let before = std::mem::replace(&mut entry.spec, Rc::clone(&spec));
+        if given(&before.policy) != given(&spec.policy) {
+            entry.track.go_on(rhythm(&spec.policy));
+        }
         entry.service.govern(Arc::clone(&spec.policy), now.time);
         let tally = self.tally_of(&spec);
         tally.remove(level, before.policy.critical);
@@ -265,7 +283,7 @@ impl Supervisor {
     // --- both ---
 
     /// Records that the list of services changed.
-    fn tell_config(&mut self, id: u32, reason: String) {
+    pub(super) fn tell_config(&mut self, id: u32, reason: String) {
         let now = self.now();
         let Some(entry) = self.entries.get(id as usize) else {
             return;

@@ -8,7 +8,7 @@ use supervisor_core::run::Run;
 
 use crate::messages::{NewEvent, NewRun, Patrol};
 
-use super::roll::Kept;
+use super::roll::Row;
 
 /// Logs at a level that is known only now: slog's own levels are part of the place in the code.
 macro_rules! at_grade {
@@ -96,7 +96,7 @@ impl Supervisor {
                 at_grade!(log, grade, "service {name} heartbeat: {from} → {to}";
                     "reason" => &change.reason);
             } else {
-                let limit = entry.spec.policy.thresholds.age_beyond(rank(from));
+                let limit = entry.service.policy().thresholds.age_beyond(rank(from));
                 at_grade!(log, grade, "service {name} heartbeat: {from} → {to}";
                     "missed" => view.missed, "age_s" => view.age,
                     "limit_s" => limit.map(|limit| limit.as_secs_f64()),
@@ -207,12 +207,12 @@ impl Supervisor {
             };
             // It may be listed still; being written once more then does no harm.
             self.listed[id as usize] = false;
-            let memory = entry.service.memory();
-            let json = match registered.get(&entry.spec.name) {
-                Some(registration) => Kept::json(memory, registration),
-                None => serde_json::to_string(memory),
+            let row = Row {
+                memory: entry.service.memory(),
+                rhythm: entry.kept(),
+                registered: registered.get(&entry.spec.name),
             };
-            match json {
+            match serde_json::to_string(&row) {
                 Ok(memory) => self.outbox.memories.push((entry.spec.name.clone(), memory)),
                 // Cannot be: keys are strings, numbers finite. If it is, the old memory stays.
                 Err(why) => error!(self.guard.world().log, "memory cannot be written as JSON";

@@ -148,6 +148,8 @@ impl Supervisor {
             self.each_second(now);
             self.weigh_some(context);
         }
+        // What the pulses that machines took over have brought to light.
+        self.follow();
         self.depart();
         self.end_some();
         self.write_some();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use supervisor_core::ServiceName;
 use supervisor_core::backoff::{Backoff, Intensity};
 use supervisor_core::level::{After, Profile, Thresholds};
-use supervisor_core::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use supervisor_core::policy::{IntervalSource, PokeOn, Policy, Ready, Restart, Watch};
 
 use crate::registration::Registration;
 use crate::spec::{ProcessSpec, ServiceSpec};
@@ -24,7 +24,9 @@ pub fn policy(watch: Watch, interval: Duration) -> Policy {
     Policy {
         watch,
         interval,
+        interval_source: IntervalSource::Configured,
         grace,
+        grace_share: Some(0.1),
         start_grace: thresholds.critical.max(Duration::from_secs(30)),
         thresholds,
         recover_after: 1,
@@ -77,6 +79,15 @@ pub fn external(name: &str, interval: Duration) -> ServiceSpec {
     }
 }
 
+/// A service that others run, and whose interval is to be learnt; until then it is judged by
+/// that one.
+#[must_use]
+pub fn learning(name: &str, until_then: Duration) -> ServiceSpec {
+    let mut service = external(name, until_then);
+    Arc::make_mut(&mut service.policy).interval_source = IntervalSource::Learning;
+    service
+}
+
 /// A service that registers itself; one with the label `unfit` cannot be watched.
 ///
 /// # Errors
@@ -89,6 +100,9 @@ pub fn admit(registration: &Registration) -> Result<ServiceSpec, String> {
     policy.poke_restarts = false;
     policy.critical = registration.critical;
     policy.on_demand = registration.on_demand;
+    if registration.auto {
+        policy.interval_source = IntervalSource::Learning;
+    }
     Ok(ServiceSpec {
         process: None,
         tags: registration.tags.clone(),

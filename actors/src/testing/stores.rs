@@ -68,6 +68,12 @@ impl MemoryStore {
         self.lock().memories.get(name).cloned()
     }
 
+    /// From now on it is remembered so.
+    pub fn remember(&self, name: &str, memory: &str) {
+        let mut contents = self.lock();
+        contents.memories.insert(name.to_owned(), memory.to_owned());
+    }
+
     /// All recorded events, oldest first.
     #[must_use]
     pub fn events(&self) -> Vec<EventRow> {

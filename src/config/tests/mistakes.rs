@@ -211,6 +211,22 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
             "3:11 `services.a.restart` cannot be \"allways\"",
         ),
         (
+            "interval = 'Auto'",
+            "2:12 `services.a.interval` cannot be \"Auto\"",
+        ),
+        (
+            "profile = 'deacon'\ninterval = 'auto'",
+            "3:12 `interval = \"auto\"` with `profile = \"deacon\"` in [services.a]",
+        ),
+        (
+            "interval = 'auto'\non_demand = true",
+            "2:12 `interval = \"auto\"` with `on_demand` in [services.a]",
+        ),
+        (
+            "interval = 'auto'\nprobe = { tcp = 'localhost:1' }",
+            "2:12 `interval = \"auto\"` with a `probe` in [services.a]",
+        ),
+        (
             "profile = 'daemon'",
             "2:11 `services.a.profile` cannot be \"daemon\"",
         ),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supervisor_actors::spec::Nudge;
-use supervisor_core::policy::{Policy, Ready, Restart, Watch};
+use supervisor_core::policy::{IntervalSource, Policy, Ready, Restart, Watch};
 
 use super::*;
 
@@ -144,6 +144,33 @@ fn only_a_service_that_promises_pulses_is_told_a_watchdog_interval() {
     assert_eq!(spec.process.unwrap().watchdog, Some(seconds(5)));
     let spec = service("[services.a]\ncommand = ['true']");
     assert_eq!(spec.process.unwrap().watchdog, None);
+}
+
+#[test]
+fn an_interval_may_be_learnt_and_is_told_to_nobody_then() {
+    let spec = service(
+        "[heartbeat]\ndefault_interval = '20s'\n\
+         [services.a]\ncommand = ['true']\ninterval = 'auto'\ngrace = '25%'",
+    );
+    let judged = &spec.policy;
+    assert!(judged.learns());
+    assert_eq!((judged.watch, judged.ready), (Watch::Pulsing, Ready::Pulse));
+    assert_eq!(judged.start_grace, seconds(105), "5 × 20 s and a quarter");
+    assert_eq!(spec.process.unwrap().watchdog, None);
+    let learnt = judged.with_interval(seconds(8), IntervalSource::Learnt);
+    assert_eq!(
+        (learnt.grace, learnt.thresholds.warning),
+        (seconds(2), seconds(10))
+    );
+    assert_eq!(learnt.nudge_wait, seconds(8));
+    let until_then = judged.before_it_is_learnt();
+    assert_eq!(until_then.thresholds.warning, seconds(105));
+    let external = policy("interval = 'auto'\nprogress_timeout = '1s'");
+    assert!(external.learns() && external.watch == Watch::External);
+    let short = good("[heartbeat.services]\na = { interval = 'auto' }");
+    assert!(short.services[0].policy.learns());
+    let given = policy("interval = '20s'");
+    assert_eq!(given.interval_source, IntervalSource::Configured);
 }
 
 #[test]

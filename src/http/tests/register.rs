@@ -101,6 +101,13 @@ async fn f60_a_wrong_registration_is_refused_with_what_would_be_right() {
         (r#"{"tag":"x","interval":1e300}"#, "bad_json", "too big"),
         (r#"{"tag":"x","interval":1e9}"#, "bad_interval", "366 days"),
         (r#"{"tag":"x","interval":"soon"}"#, "bad_json", "soon"),
+        (r#"{"tag":"x","interval":"Auto"}"#, "bad_json", "Auto"),
+        (r#"{"tag":"x","interval":true}"#, "bad_json", "auto"),
+        (
+            r#"{"tag":"x","interval":"auto","on_demand":true}"#,
+            "bad_interval",
+            "on demand",
+        ),
         (r#"{"tag":"x","interval":NaN}"#, "bad_json", "expected"),
         (r#"{"tag":"x","critical":"yes"}"#, "bad_json", "bool"),
         (r#"{"tag":"x","tags":"core"}"#, "bad_json", "sequence"),
@@ -124,6 +131,30 @@ async fn f60_a_wrong_registration_is_refused_with_what_would_be_right() {
     assert_eq!((answer.status, &*answer.code()), (415, "not_json"));
     let answer = world.tcp("GET", "/api/register", &[]).await;
     assert_eq!(answer.json()["registered"], json!([]));
+}
+
+#[actix_web::test]
+async fn an_interval_may_be_left_to_be_learnt() {
+    let world = World::new().await;
+    let answer = world.register(r#"{"tag":"x","interval":"auto"}"#).await;
+    assert_eq!(
+        (answer.status, &answer.json()["interval"]),
+        (200, &json!("auto"))
+    );
+    let all = world.tcp("GET", "/api/register", &[]).await;
+    assert_eq!(all.json()["registered"][0]["interval"], "auto");
+    let shown = world.tcp("GET", "/api/services/x", &[]).await.json();
+    assert_eq!(
+        (&shown["interval"], &shown["interval_source"]),
+        (&json!(null), &json!("learning"))
+    );
+    let answer = world.register(r#"{"tag":"x","interval":5}"#).await;
+    assert_eq!(answer.json()["interval"], 5);
+    let shown = world.tcp("GET", "/api/services/x", &[]).await.json();
+    assert_eq!(
+        (&shown["interval"], &shown["interval_source"]),
+        (&json!(5.0), &json!("configured"))
+    );
 }
 
 #[actix_web::test]

@@ -262,6 +262,10 @@ impl Service {
     pub(super) fn late_sentence(&self, now: &Now) -> String {
         let (interval, grace) = (self.policy.interval, self.policy.grace);
         let counted = self.age(now);
+        if self.policy.learns() {
+            let age = self.memory.last.map_or(counted, |last| passed(last, now));
+            return self.with_refusal(words::late_while_learning(age, self.policy.start_grace));
+        }
         self.with_refusal(words::late(
             self.memory.last.map_or(counted, |last| passed(last, now)),
             counted,

@@ -59,6 +59,7 @@ mod words;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::beats::{Beat, Promise};
 use crate::event::{Action, Change, Event, EventKind, Generation, Moment};
@@ -105,6 +106,8 @@ pub struct Service {
     policy: Arc<Policy>,
     /// Its owner's.
     owned: Arc<Policy>,
+    /// The interval that was learnt, where it is to be: remembered by who observes it.
+    learnt: Option<Duration>,
     /// Those of what it depends on that are not ready, as a text.
     missing: Option<Box<str>>,
     /// Whether a maintenance window covers it: told anew to each of us, so not remembered.
@@ -126,6 +129,7 @@ impl Service {
             owned: Arc::clone(&policy),
             policy,
             memory,
+            learnt: None,
             missing: None,
             maintained: false,
             looked: Time(0),
@@ -201,6 +205,25 @@ impl Service {
         &self.memory
     }
 
+    /// What it is judged by now.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Whether it is not known yet what became of it while we were away.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        matches!(self.memory.state, State::Resumed { .. })
+    }
+
+    /// The interval that is known of it from before, where it is to be learnt; none: nothing is.
+    /// Comes before its first event, or with one.
+    pub fn recall(&mut self, learnt: Option<Duration>) {
+        self.learnt = learnt;
+        self.keep_promise();
+    }
+
     /// Its owner's policy.
     #[must_use]
     pub fn owned_policy(&self) -> &Arc<Policy> {
@@ -211,6 +234,9 @@ impl Service {
     /// no lateness before must not have become one. Who runs it must be the same. Look at it
     /// anew with an [`Event::Tick`].
     pub fn govern(&mut self, policy: Arc<Policy>, now: Time) {
+        if !policy.learns() || !self.owned.learns() {
+            self.learnt = None;
+        }
         self.owned = policy;
         self.memory.judge_from(now);
         self.keep_promise();
@@ -422,6 +448,7 @@ impl Service {
                 generation,
                 interval,
             } => self.promised(generation, interval),
+            Event::Learnt { interval } => self.learn_interval(interval, out),
             Event::Extend { generation, by } => self.extend(generation, by, now, out),
             Event::MainPid { generation, pid } => self.main_pid(generation, pid),
             Event::Stuck { generation, why } => self.hangs(generation, &why, now, out),

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::memory::Said;
 use super::state::State;
-use super::{Now, Service};
+use super::{Now, Service, words};
 use crate::event::{Action, EventKind, Generation};
 use crate::level::Level;
-use crate::policy::{Policy, Watch};
+use crate::policy::{IntervalSource, Policy, Watch};
 use crate::time::Time;
 
 impl Service {
@@ -41,19 +41,43 @@ impl Service {
         self.keep_promise();
     }
 
-    /// Judges by the interval that it named in this life, else by its owner's.
+    /// Judges by the interval that it named in this life, else by its owner's, be it given or to
+    /// be learnt.
     pub(super) fn keep_promise(&mut self) {
         let named = self.memory.said.as_ref().and_then(|said| said.interval);
         let judged_by_age = match self.owned.watch {
             Watch::Pulsing | Watch::External => true,
             Watch::Alive => false,
         };
-        self.policy = match named {
-            Some(interval) if judged_by_age && interval != self.owned.interval => {
-                Arc::new(self.owned.with_interval(interval))
+        let owned = &self.owned;
+        self.policy = match (named, self.learnt) {
+            _ if !judged_by_age => Arc::clone(owned),
+            (Some(interval), _) if owned.learns() || interval != owned.interval => {
+                Arc::new(owned.with_interval(interval, IntervalSource::Announced))
             }
-            Some(_) | None => Arc::clone(&self.owned),
+            (None, Some(interval)) if owned.learns() => {
+                Arc::new(owned.with_interval(interval, IntervalSource::Learnt))
+            }
+            (None, None) if owned.learns() => Arc::new(owned.before_it_is_learnt()),
+            (Some(_) | None, _) => Arc::clone(owned),
         };
+    }
+
+    /// [`Event::Learnt`](crate::Event::Learnt).
+    pub(super) fn learn_interval(&mut self, interval: Duration, out: &mut Vec<Action>) {
+        if !self.owned.learns() || self.learnt == Some(interval) {
+            return;
+        }
+        let reason = match self.learnt.replace(interval) {
+            None => format!("its interval is learnt: {}", words::span(interval)),
+            Some(before) => format!(
+                "its interval is learnt anew: {}, before that {}",
+                words::span(interval),
+                words::span(before)
+            ),
+        };
+        self.keep_promise();
+        self.tell(out, EventKind::Config, None, None, reason);
     }
 
     /// When its start's deadline is, if it asked for more time than it was given.

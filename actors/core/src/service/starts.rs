@@ -90,6 +90,8 @@ impl Service {
         let word = self.word().as_str();
         let reason = words::asked(RestartKind::Operator).to_owned();
         self.tell(out, EventKind::Cleared, Some(word), None, reason);
+        // It may be what was learnt that is wrong.
+        self.recall(None);
         if let State::Quarantined { .. } = self.memory.state {
             // The level stays until a clean pulse; the old reason is no longer true.
             self.memory.reason = "its quarantine was lifted".into();

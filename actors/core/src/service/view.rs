@@ -58,7 +58,13 @@ impl Service {
             interval: match self.policy.watch {
                 Watch::Pulsing | Watch::External if self.policy.on_demand => None,
                 Watch::Alive => None,
+                Watch::Pulsing | Watch::External if self.policy.learns() => None,
                 Watch::Pulsing | Watch::External => Some(self.policy.interval.as_secs_f64()),
+            },
+            interval_source: match self.policy.watch {
+                Watch::Pulsing | Watch::External if self.policy.on_demand => None,
+                Watch::Alive => None,
+                Watch::Pulsing | Watch::External => Some(self.policy.interval_source),
             },
             age: if alive {
                 Some(0.0)

@@ -67,6 +67,12 @@ pub(super) fn late(
     text
 }
 
+/// `no pulse for 154 s; until its interval is learnt it has 153 s`.
+pub(super) fn late_while_learning(age: Duration, patience: Duration) -> String {
+    let (age, patience) = (span(age), span(patience));
+    format!("no pulse for {age}; until its interval is learnt it has {patience}")
+}
+
 /// `cycle has stood at 7 for 95 s, since 2026-01-02T18:30:00Z; it must move within 1m`.
 pub(super) fn still(
     cycle: Option<i64>,

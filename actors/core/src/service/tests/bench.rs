@@ -9,7 +9,7 @@ use crate::beats::{Beat, Beats};
 use crate::event::{Action, Change, Event, EventKind, Exit, Generation, Moment, Note, PulseState};
 use crate::level::{After, Level, Profile, Thresholds};
 use crate::name::ServiceName;
-use crate::policy::{PokeOn, Policy, Ready, Restart, Watch};
+use crate::policy::{IntervalSource, PokeOn, Policy, Ready, Restart, Watch};
 use crate::run::Run;
 use crate::service::{Memory, Now, Service};
 use crate::time::{Mono, Time, Timestamp};
@@ -23,7 +23,9 @@ pub(super) fn policy() -> Policy {
     Policy {
         watch: Watch::Pulsing,
         interval,
+        interval_source: IntervalSource::Configured,
         grace,
+        grace_share: Some(0.1),
         thresholds: Thresholds::new(interval, grace, After::default(), Profile::Usual).unwrap(),
         start_grace: Duration::from_secs(60),
         recover_after: 1,

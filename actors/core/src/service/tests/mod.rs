@@ -5,6 +5,7 @@ mod bench;
 mod ends;
 mod external;
 mod histories;
+mod learnt;
 mod levels;
 mod lives;
 mod memory;
