@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use supervisor_core::Timestamp;
-use supervisor_core::sync::manifest::mapping;
 use supervisor_core::sync::outbox::{self, Outcome, Place, Step};
 use supervisor_core::sync::row::key_of;
 use supervisor_core::sync::{
@@ -340,7 +339,7 @@ fn place(
     Ok(Place {
         table: name.to_owned(),
         file_path: path.to_owned(),
-        mapping: mapping(table),
+        mapping: table.mapping(),
         taken,
         pending,
         elsewhere,

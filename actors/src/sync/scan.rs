@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use supervisor_core::Timestamp;
-use supervisor_core::sync::manifest::{fingerprint, mapping, path_sum};
+use supervisor_core::sync::manifest::{fingerprint, path_sum};
 use supervisor_core::sync::{Stat, Task};
 
 use crate::ports::StoreError;
@@ -64,7 +64,7 @@ impl Recorder {
         let mappings: HashMap<&str, u64> = self
             .routes
             .tables()
-            .map(|table| (table.name(), mapping(table)))
+            .map(|table| (table.name(), table.mapping()))
             .collect();
         let index = self
             .desk

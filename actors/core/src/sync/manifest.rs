@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::row::ContentHash;
+use super::table::Column;
 use crate::time::Timestamp;
 
 /// A file younger than this when it was read may have changed since without a trace.
@@ -42,7 +43,7 @@ pub struct Taken {
     pub stat: Stat,
     /// Whether that stat can be trusted: see [`is_settled`].
     pub settled: bool,
-    /// Of the table's columns, as [`mapping`] has it: other columns make another row.
+    /// Of the table, see [`super::Table::mapping`]: other columns make another row.
     pub mapping: u64,
 }
 
@@ -73,17 +74,13 @@ pub fn fingerprint(stat: &Stat, settled: bool, mapping: u64) -> u64 {
     sum.0 & !1
 }
 
-/// A number for a table's name and columns.
-#[must_use]
-pub fn mapping(table: &super::Table) -> u64 {
+/// A number for a table's name, its key and its columns: see [`super::Table::mapping`].
+pub(super) fn mapping(name: &str, key: &str, columns: &[Column]) -> u64 {
     let mut sum = Sum::new();
-    let columns = table.columns().iter();
-    let columns = columns.map(|column| format!("{}={}", column.name, column.field));
-    for text in [table.name().to_owned(), table.key().to_owned()]
-        .into_iter()
-        .chain(columns)
-    {
-        sum.add_bytes(text.as_bytes());
+    sum.add_bytes(name.as_bytes());
+    sum.add_bytes(key.as_bytes());
+    for column in columns {
+        sum.add_bytes(format!("{}={}", column.name, column.field).as_bytes());
     }
     sum.0
 }
@@ -200,8 +197,8 @@ mod tests {
         let plain = preset::plain("protocols", false).unwrap();
         let marked = preset::plain("protocols", true).unwrap();
         let athena = preset::athena("protocols", false).unwrap();
-        assert_ne!(mapping(&plain), mapping(&marked));
-        assert_ne!(mapping(&plain), mapping(&athena));
-        assert_eq!(mapping(&plain), mapping(&plain.clone()));
+        assert_ne!(plain.mapping(), marked.mapping());
+        assert_ne!(plain.mapping(), athena.mapping());
+        assert_eq!(plain.mapping(), plain.clone().mapping());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::manifest::mapping;
+
 /// A table and its columns, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -9,6 +11,8 @@ pub struct Table {
     columns: Vec<Column>,
     /// The place of the key among the columns.
     key: usize,
+    /// See [`mapping`]: asked for with every file.
+    mapping: u64,
 }
 
 /// A column and what stands in it.
@@ -138,6 +142,7 @@ impl Table {
             return Err(TableError::BadKey(name, field));
         }
         Ok(Self {
+            mapping: mapping(name, &columns[key].name, &columns),
             name: name.to_owned(),
             columns,
             key,
@@ -166,6 +171,12 @@ impl Table {
     #[must_use]
     pub fn key_index(&self) -> usize {
         self.key
+    }
+
+    /// A number for its name, its key and its columns: other ones make another row of a file.
+    #[must_use]
+    pub fn mapping(&self) -> u64 {
+        self.mapping
     }
 
     /// The column that holds a fact, where one does.

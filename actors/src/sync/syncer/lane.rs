@@ -14,7 +14,6 @@ use slog::{Logger, info, warn};
 
 use supervisor_core::Timestamp;
 use supervisor_core::sync::document::file_name;
-use supervisor_core::sync::manifest::mapping;
 use supervisor_core::sync::{
     Alone, Batch, Document, Frontmatter, OnDelete, Pending, Refusal, Row, Scope, Table, Task, Work,
 };
@@ -160,7 +159,7 @@ fn make(files: &dyn Files, table: &Table, tasks: &[Pending], now: Timestamp) -> 
             ready.stale.push(at);
             continue;
         };
-        if found.hash != content.hash || *made_for != mapping(table) {
+        if found.hash != content.hash || *made_for != table.mapping() {
             ready.stale.push(at);
             continue;
         }

@@ -414,7 +414,7 @@ async fn compare_all(hall: &Rc<Hall>) -> Result<Result<u64, StoreError>, Refusal
 
 /// Takes rows off the outbox that the target holds already; blocking.
 fn take_held(desk: &Desk, table: &Table, page: &[Held]) -> Result<u64, StoreError> {
-    let mapping = supervisor_core::sync::manifest::mapping(table);
+    let mapping = table.mapping();
     desk.transaction(true, |ledger| {
         let mut same = 0;
         for held in page {
