@@ -1,7 +1,8 @@
 //! `sync verify`: every path below the directories against the target, without the sync's own
 //! record. Nothing is written.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use supervisor_core::sync::row::key_of;
 use supervisor_core::sync::verify::{Expected, Kind, Verdict};
@@ -67,7 +68,7 @@ pub async fn verify(
             (Arc::clone(table), Expected::new(hashes))
         })
         .collect();
-    let found = walk(&files).await?;
+    let (paths, found) = walk(&files).await?;
     let closed: Vec<String> = found
         .unread
         .iter()
@@ -81,7 +82,6 @@ pub async fn verify(
             .unreadable
             .extend(names.map(|name| (name, why.clone())));
     }
-    let paths: Vec<Arc<str>> = found.changed.into_iter().map(|(path, _)| path).collect();
     for paths in paths.chunks(AT_ONCE) {
         for (path, look) in paths.iter().zip(look(&files, paths).await?) {
             let (hash, why) = match look {
@@ -138,21 +138,36 @@ async fn compare(
     Ok(verdict)
 }
 
-async fn walk(files: &Arc<dyn Files>) -> Result<Found, VerifyError> {
+/// All files in the order of their paths, and what else there is.
+async fn walk(files: &Arc<dyn Files>) -> Result<(Vec<Arc<str>>, Found), VerifyError> {
     let files = Arc::clone(files);
     let walk = actix_rt::task::spawn_blocking(move || {
-        files.survey(&Survey {
+        let paths: Mutex<Vec<Arc<str>>> = Mutex::default();
+        let found = files.survey(&Survey {
             below: None,
-            unchanged: &|_, _, _| false,
+            list: &|listing| {
+                let mut paths = paths.lock().unwrap_or_else(PoisonError::into_inner);
+                listing.each(|path, _| paths.push(Arc::from(path)));
+            },
             enter: &|_| {},
             progress: &Progress::default(),
-        })
+        });
+        let mut paths = paths.into_inner().unwrap_or_else(PoisonError::into_inner);
+        paths.sort_unstable();
+        (paths, found)
     });
     walk.await.map_err(|_panicked| VerifyError::Panicked)
 }
 
 async fn look(files: &Arc<dyn Files>, paths: &[Arc<str>]) -> Result<Vec<Look>, VerifyError> {
     let (files, paths) = (Arc::clone(files), paths.to_vec());
-    let look = actix_rt::task::spawn_blocking(move || files.look(&paths));
+    let look = actix_rt::task::spawn_blocking(move || {
+        let mut looks = Vec::with_capacity(paths.len());
+        files.look(&paths, AT_ONCE, &mut |_, more| {
+            looks.extend(more);
+            ControlFlow::Continue(())
+        });
+        looks
+    });
     look.await.map_err(|_panicked| VerifyError::Panicked)
 }

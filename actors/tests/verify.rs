@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::ready;
-use supervisor_actors::ports::files::{Files, Found, Look, Survey};
+use supervisor_actors::ports::files::{Files, Found, Listing, Look, Survey, Take};
 use supervisor_actors::ports::tables::{Held, Tables, Taken};
 use supervisor_actors::verify::{Report, VerifyError, verify};
 use supervisor_core::Timestamp;
@@ -18,8 +19,12 @@ use supervisor_core::sync::{
 struct FakeFiles(BTreeMap<Arc<str>, Look>);
 
 impl Files for FakeFiles {
-    fn look(&self, file_paths: &[Arc<str>]) -> Vec<Look> {
-        file_paths.iter().map(|path| self.0[path].clone()).collect()
+    fn look(&self, file_paths: &[Arc<str>], at_once: usize, take: &mut Take<'_>) -> Duration {
+        for some in file_paths.chunks(at_once) {
+            let looks = some.iter().map(|path| self.0[path].clone()).collect();
+            assert!(take(some, looks).is_continue());
+        }
+        Duration::ZERO
     }
 
     fn read(&self, _: &str) -> Result<(Vec<u8>, Content), Look> {
@@ -31,15 +36,12 @@ impl Files for FakeFiles {
     }
 
     fn survey(&self, survey: &Survey<'_>) -> Found {
-        let stat = Stat::default();
-        let known = |path: &&Arc<str>| (survey.unchanged)(path, &stat, "docs");
+        let mut listing = Listing::new("", &Arc::from("docs"));
+        for path in self.0.keys() {
+            listing.push(path, Stat::default());
+        }
+        (survey.list)(listing);
         Found {
-            changed: self
-                .0
-                .keys()
-                .filter(|path| !known(path))
-                .map(|path| (Arc::clone(path), 0))
-                .collect(),
             unread: vec![("docs/closed".to_owned(), "permission denied".to_owned())],
             ..Found::default()
         }

@@ -1,15 +1,21 @@
 //! The mirrored files, to be read and watched, and never to be written.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use supervisor_core::sync::{Content, Stat};
 
 /// The files below the directories of the sync. Blocking: used on blocking threads.
 pub trait Files: Send + Sync {
-    /// Reads files and says what is there; several at once, the answers in their order.
-    fn look(&self, file_paths: &[Arc<str>]) -> Vec<Look>;
+    /// Reads files on several threads and says what is there, in the order of the paths: some
+    /// at a time, as many as `at_once` where there are so many, to whoever takes them. Others
+    /// are read meanwhile, a bounded number ahead. It is over early where `take` breaks it off.
+    ///
+    /// Returns how long the threads read, on an average.
+    fn look(&self, file_paths: &[Arc<str>], at_once: usize, take: &mut Take<'_>) -> Duration;
 
     /// Reads a file.
     ///
@@ -20,14 +26,17 @@ pub trait Files: Send + Sync {
     /// Whether a file is there, or something that should be one: no directory, no link.
     fn exists(&self, file_path: &str) -> bool;
 
-    /// Walks all directories, or what is below one, and asks of every file that belongs into a
-    /// table whether it is known by what `stat` says of it.
+    /// Walks all directories, or what is below one, and shows every file that belongs into a
+    /// table as `stat` has it.
     fn survey(&self, survey: &Survey<'_>) -> Found;
 
     /// What tells the directories apart that stand where the configuration says: a number
     /// for each, none for one that is not there.
     fn roots(&self) -> Vec<Option<u64>>;
 }
+
+/// Takes files and what is there, in the same order.
+pub type Take<'a> = dyn FnMut(&[Arc<str>], Vec<Look>) -> ControlFlow<()> + 'a;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +60,8 @@ pub enum Look {
 pub struct Survey<'a> {
     /// Where to begin: a directory below the root; none for all.
     pub below: Option<&'a str>,
-    /// Whether a file has not changed, by its path, `stat` and the mapping of its table. Asked
-    /// from several threads.
-    pub unchanged: &'a (dyn Fn(&str, &Stat, &str) -> bool + Sync),
+    /// Shown the files of each directory that has some. From several threads.
+    pub list: &'a (dyn Fn(Listing) + Sync),
     /// Told of each directory before its files are asked for, so that a watch on it misses
     /// nothing. From several threads.
     pub enter: &'a (dyn Fn(&Path) + Sync),
@@ -61,20 +69,70 @@ pub struct Survey<'a> {
     pub progress: &'a Progress,
 }
 
-/// What a walk found.
+/// The files of a directory that belong into a table, as `stat` has them: some 50 bytes each,
+/// for all of them may have to be kept for a moment.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The directory's path relative to the root, empty or ending in `/`.
+    pub directory: String,
+    /// The name of the table.
+    pub table: Arc<str>,
+    names: String,
+    /// Where each name ends, and its file.
+    files: Vec<(u32, Stat)>,
+}
+
+/// What a walk found besides files.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Files that are new, or may have changed, with the youngest of their times in
-    /// nanoseconds since the Unix epoch.
-    pub changed: Vec<(Arc<str>, i64)>,
-    /// How many have not.
-    pub unchanged: u64,
     /// Directories that could not be read: nothing is known of what is below them.
     pub unread: Vec<(String, String)>,
     /// Names that are no UTF-8, as far as they can be shown; the first of them.
     pub not_utf8: Vec<String>,
     /// How many names are none.
     pub not_utf8_count: u64,
+}
+
+// === impl Listing ===
+
+impl Listing {
+    /// Of a directory, no file yet.
+    #[must_use]
+    pub fn new(directory: &str, table: &Arc<str>) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            table: Arc::clone(table),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a file.
+    pub fn push(&mut self, name: &str, stat: Stat) {
+        self.names.push_str(name);
+        // No directory has 4 GB of names; one that had would show its first files alone.
+        if let Ok(end) = u32::try_from(self.names.len()) {
+            self.files.push((end, stat));
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Shows each file's path relative to the root, and its `stat`.
+    pub fn each(&self, mut show: impl FnMut(&str, &Stat)) {
+        let mut path = self.directory.clone();
+        let mut from = 0;
+        for (end, stat) in &self.files {
+            let end = *end as usize;
+            path.truncate(self.directory.len());
+            path.push_str(&self.names[from..end]);
+            from = end;
+            show(&path, stat);
+        }
+    }
 }
 
 /// How far a walk, and the reading after it, have come.

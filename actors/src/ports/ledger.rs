@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use supervisor_core::sync::outbox::Step;
-use supervisor_core::sync::{Pending, State, Taken};
+use supervisor_core::sync::{Pending, Stat, State, Taken};
 
 use super::StoreError;
 
@@ -37,7 +37,7 @@ pub trait Ledger: Send {
     fn every_taken(
         &mut self,
         below: Option<&str>,
-        each: &mut dyn FnMut(Taken),
+        each: &mut dyn FnMut(Known<'_>),
     ) -> Result<(), StoreError>;
 
     /// What the target has taken under a key.
@@ -150,6 +150,20 @@ pub trait Ledger: Send {
     fn notices(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// What the target has taken of a file, as far as it tells whether the file has changed since:
+/// there may be many thousands, so nothing is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The file, relative to the root.
+    pub file_path: &'a str,
+    /// As it was when it was read.
+    pub stat: Stat,
+    /// Whether that stat can be trusted.
+    pub settled: bool,
+    /// Of the table's columns then.
+    pub mapping: u64,
 }
 
 /// Which tasks.

@@ -157,7 +157,7 @@ impl Debouncer {
         let wall = world.ports.clock.wall();
         let work = async move {
             blocking(move || {
-                let recorded = recorder.round(&touches, wall, None);
+                let recorded = recorder.round(&touches, wall);
                 Ok((recorded, touches))
             })
             .await

@@ -22,6 +22,7 @@ mod board;
 mod debouncer;
 mod desk;
 mod handle;
+mod index;
 mod messages;
 mod record;
 mod scan;

@@ -6,7 +6,10 @@
 //! content.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use supervisor_core::Timestamp;
 use supervisor_core::sync::outbox::{self, Outcome, Place, Step};
@@ -34,6 +37,19 @@ pub(crate) struct Recorder {
     pub(crate) on_delete: OnDelete,
 }
 
+/// Files by what was found where they should be.
+#[derive(Debug, Default)]
+pub(crate) struct Heap {
+    /// Those that were there.
+    pub(crate) here: Vec<Arc<str>>,
+    /// Those that were not, or belong nowhere.
+    pub(crate) gone: Vec<Arc<str>>,
+    /// What some of them were called before, by the kernel's own word.
+    hints: HashMap<Arc<str>, Arc<str>>,
+    /// Those of the gone that belong nowhere, and why.
+    ignored: Vec<(Arc<str>, Ignored)>,
+}
+
 /// What a round came to.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded {
@@ -51,6 +67,8 @@ pub(crate) struct Recorded {
     pub(crate) ignored: Vec<(Arc<str>, Ignored)>,
     /// Files that are gone.
     pub(crate) gone: Vec<Arc<str>>,
+    /// How long was spent on reading files, on each of the threads that do so.
+    pub(crate) reading: Duration,
 }
 
 impl Recorded {
@@ -62,58 +80,78 @@ impl Recorded {
         self.rivals.extend(more.rivals);
         self.ignored.extend(more.ignored);
         self.gone.extend(more.gone);
+        self.reading += more.reading;
     }
 }
 
 impl Recorder {
-    /// Looks at these files and records what follows, whole chunks at a time.
+    /// Looks at these files and records what follows.
     ///
     /// # Errors
     /// Those of the ledger; what is recorded by then is recorded.
-    pub(crate) fn round(
-        &self,
-        touches: &[Touch],
-        now: Timestamp,
-        progress: Option<&Progress>,
-    ) -> Result<Recorded, StoreError> {
-        let mut recorded = Recorded::default();
-        let (mut here, mut gone) = (Vec::new(), Vec::new());
-        let mut hints: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+    pub(crate) fn round(&self, touches: &[Touch], now: Timestamp) -> Result<Recorded, StoreError> {
+        let mut heap = Heap::default();
         for touch in touches {
-            match self.routes.route_of(&touch.file_path) {
-                Ok(_) if self.files.exists(&touch.file_path) => {
-                    here.push(Arc::clone(&touch.file_path));
-                }
-                Ok(_) => gone.push(Arc::clone(&touch.file_path)),
-                Err(why) => {
-                    recorded.ignored.push((Arc::clone(&touch.file_path), why));
-                    gone.push(Arc::clone(&touch.file_path));
-                }
-            }
+            self.sort(&touch.file_path, &mut heap);
             if let Some(from) = &touch.from {
-                hints.insert(Arc::clone(&touch.file_path), Arc::clone(from));
-                if !self.files.exists(from) && !gone.contains(from) {
-                    gone.push(Arc::clone(from));
+                heap.hints
+                    .insert(Arc::clone(&touch.file_path), Arc::clone(from));
+                if !self.files.exists(from) && !heap.gone.contains(from) {
+                    heap.gone.push(Arc::clone(from));
                 }
             }
         }
+        self.record(heap, now, None)
+    }
+
+    /// Puts a file where it belongs.
+    pub(crate) fn sort(&self, file_path: &Arc<str>, heap: &mut Heap) {
+        match self.routes.route_of(file_path) {
+            Ok(_) if self.files.exists(file_path) => heap.here.push(Arc::clone(file_path)),
+            Ok(_) => heap.gone.push(Arc::clone(file_path)),
+            Err(why) => {
+                heap.ignored.push((Arc::clone(file_path), why));
+                heap.gone.push(Arc::clone(file_path));
+            }
+        }
+    }
+
+    /// Reads files and records what follows, whole chunks at a time; the next ones are read
+    /// while one is recorded.
+    ///
+    /// # Errors
+    /// Those of the ledger; what is recorded by then is recorded.
+    pub(crate) fn record(
+        &self,
+        heap: Heap,
+        now: Timestamp,
+        progress: Option<&Progress>,
+    ) -> Result<Recorded, StoreError> {
+        let Heap {
+            here,
+            gone,
+            hints,
+            ignored,
+        } = heap;
+        let mut recorded = Recorded {
+            ignored,
+            ..Recorded::default()
+        };
         let empty = self.desk.with(|ledger| Emptiness::of(ledger))?;
         let mut claims = if here.is_empty() || gone.is_empty() || empty.no_rows {
             Claims::default()
         } else {
             self.desk.with(|ledger| self.claims(ledger, &gone))?
         };
-        for chunk in here.chunks(CHUNK) {
-            let looks = self.files.look(chunk);
+        let mut failed = None;
+        let reading = self.files.look(&here, CHUNK, &mut |paths, looks| {
             if let Some(progress) = progress {
-                let read = chunk.len() as u64;
-                progress
-                    .read
-                    .fetch_add(read, std::sync::atomic::Ordering::Relaxed);
+                let read = paths.len() as u64;
+                progress.read.fetch_add(read, Ordering::Relaxed);
             }
             let more = self.desk.transaction(false, |ledger| {
                 let mut more = Recorded::default();
-                for (path, look) in chunk.iter().zip(looks) {
+                for (path, look) in paths.iter().zip(looks) {
                     let hint = hints.get(path);
                     self.found(
                         ledger,
@@ -125,9 +163,22 @@ impl Recorder {
                     )?;
                 }
                 Ok(more)
-            })?;
-            recorded.add(more);
+            });
+            match more {
+                Ok(more) => {
+                    recorded.add(more);
+                    ControlFlow::Continue(())
+                }
+                Err(why) => {
+                    failed = Some(why);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Some(why) = failed {
+            return Err(why);
         }
+        recorded.reading = reading;
         for chunk in gone.chunks(CHUNK) {
             let more = self.desk.transaction(false, |ledger| {
                 let mut more = Recorded::default();

@@ -1,25 +1,20 @@
 //! Walks: what differs from the manifest, and what is not there any more. Blocking.
 //!
-//! The manifest is read into 16 bytes a file: the sum of its path and that of its stat. A file
-//! whose two sums are there has not changed, and nothing more is asked about it. The memory
-//! of a walk is that, and the paths of what has changed.
+//! The manifest is read while the directories are; what was seen is compared as soon as both
+//! are there. The memory of a walk is the manifest's sums, what was seen before they were
+//! there, and the paths of what has changed.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use supervisor_core::Timestamp;
-use supervisor_core::sync::manifest::{fingerprint, path_sum};
-use supervisor_core::sync::{Stat, Task};
 
 use crate::ports::StoreError;
 use crate::ports::files::{Found, Progress, Survey};
-use crate::ports::ledger::Ledger;
 
-use super::messages::Touch;
-use super::record::{Recorded, Recorder};
+use super::index::{Compared, Comparison};
+use super::record::{Heap, Recorded, Recorder};
 
 /// What a walk came to.
 #[derive(Debug, Default)]
@@ -61,35 +56,34 @@ impl Recorder {
         now: Timestamp,
     ) -> Result<Walked, StoreError> {
         progress.reset();
-        let mappings: HashMap<&str, u64> = self
-            .routes
-            .tables()
-            .map(|table| (table.name(), table.mapping()))
-            .collect();
-        let index = self
-            .desk
-            .with(|ledger| Index::read(ledger, below, &mappings))?;
-        let found = self.files.survey(&Survey {
-            below,
-            unchanged: &|path, stat, table| {
-                mappings
-                    .get(table)
-                    .is_some_and(|mapping| index.knows(path, stat, *mapping))
-            },
-            enter,
-            progress,
+        let comparison = Comparison::new(&self.routes, below);
+        let (index, found) = std::thread::scope(|scope| {
+            let index = scope.spawn(|| self.desk.with(|ledger| comparison.read(ledger)));
+            let found = self.files.survey(&Survey {
+                below,
+                list: &|listing| comparison.see(listing),
+                enter,
+                progress,
+            });
+            // A panic in there is a panic of ours.
+            let index = index.join();
+            let index = index.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (index, found)
         });
-        let unread: Vec<&str> = found.unread.iter().map(|(path, _)| path.as_str()).collect();
-        let missing = self
-            .desk
-            .with(|ledger| index.missing(ledger, below, &unread))?;
+        index?;
         let Found {
-            changed,
-            unchanged,
             unread,
             not_utf8,
             not_utf8_count,
         } = found;
+        let directories: Vec<&str> = unread.iter().map(|(path, _)| path.as_str()).collect();
+        let Compared {
+            changed,
+            unchanged,
+            missing,
+        } = self
+            .desk
+            .with(|ledger| comparison.end(ledger, &directories))?;
         let mut walked = Walked {
             unchanged,
             unread,
@@ -101,136 +95,26 @@ impl Recorder {
             Leave::YoungerThan(limit) => youngest > limit,
             Leave::Everything => true,
         };
-        let mut touches = Vec::with_capacity(changed.len() + missing.len());
+        let mut heap = Heap::default();
         for (file_path, youngest) in changed {
             if is_young(youngest) {
                 walked.young.push(file_path);
             } else {
-                touches.push(Touch {
-                    file_path,
-                    from: None,
-                });
+                heap.here.push(file_path);
             }
         }
         match leave {
             Leave::Everything => walked.young.extend(missing),
             Leave::Nothing | Leave::YoungerThan(_) => {
-                touches.extend(missing.into_iter().map(|file_path| Touch {
-                    file_path,
-                    from: None,
-                }));
+                for file_path in missing {
+                    // It may have come meanwhile.
+                    self.sort(&file_path, &mut heap);
+                }
             }
         }
-        progress
-            .to_read
-            .store(touches.len() as u64, Ordering::Relaxed);
-        walked.recorded = self.round(&touches, now, Some(progress))?;
+        let to_read = heap.here.len() + heap.gone.len();
+        progress.to_read.store(to_read as u64, Ordering::Relaxed);
+        walked.recorded = self.record(heap, now, Some(progress))?;
         Ok(walked)
-    }
-}
-
-/// The manifest as sums.
-struct Index(HashMap<u64, AtomicU64, BuildHasherDefault<Sums>>);
-
-/// Set in a value when its file was seen.
-const SEEN: u64 = 1;
-/// No stat has this sum: whoever has it is looked at.
-const NO_SUM: u64 = 0;
-
-impl Index {
-    fn read(
-        ledger: &mut dyn Ledger,
-        below: Option<&str>,
-        mappings: &HashMap<&str, u64>,
-    ) -> Result<Self, StoreError> {
-        let mut sums: HashMap<u64, AtomicU64, BuildHasherDefault<Sums>> = HashMap::default();
-        ledger.every_taken(below, &mut |taken| {
-            let sum = fingerprint(&taken.stat, taken.settled, taken.mapping);
-            let path = path_sum(taken.file_path.as_bytes());
-            sums.entry(path)
-                // A file with two rows: it is looked at, and that settles it.
-                .and_modify(|value| *value = AtomicU64::new(NO_SUM))
-                .or_insert_with(|| AtomicU64::new(sum));
-        })?;
-        // What is queued was looked at later than what is taken.
-        ledger.every_task(below, &mut |pending| {
-            let sum = match &pending.task {
-                Task::Upsert {
-                    content, mapping, ..
-                } => fingerprint(&content.stat, content.settled, *mapping),
-                Task::Unreadable { stat } => match mappings.get(pending.table.as_str()) {
-                    Some(mapping) => fingerprint(stat, true, *mapping),
-                    None => NO_SUM,
-                },
-                // Known to be gone: not missed, and looked at if it is there again.
-                Task::Remove => NO_SUM | SEEN,
-            };
-            let path = path_sum(pending.file_path.as_bytes());
-            sums.insert(path, AtomicU64::new(sum));
-        })?;
-        Ok(Self(sums))
-    }
-
-    /// Whether that file is as the target has it.
-    fn knows(&self, path: &str, stat: &Stat, mapping: u64) -> bool {
-        let Some(value) = self.0.get(&path_sum(path.as_bytes())) else {
-            return false;
-        };
-        let sum = value.fetch_or(SEEN, Ordering::Relaxed) & !SEEN;
-        sum != NO_SUM && sum == fingerprint(stat, true, mapping)
-    }
-
-    /// Files that the record knows and the walk did not find.
-    fn missing(
-        &self,
-        ledger: &mut dyn Ledger,
-        below: Option<&str>,
-        unread: &[&str],
-    ) -> Result<Vec<Arc<str>>, StoreError> {
-        let unseen = |value: &AtomicU64| value.load(Ordering::Relaxed) & SEEN == 0;
-        let mut missing: Vec<Arc<str>> = Vec::new();
-        if !self.0.values().any(unseen) {
-            return Ok(missing);
-        }
-        let mut take = |path: String| {
-            let known = self.0.get(&path_sum(path.as_bytes()));
-            let hidden = || unread.iter().any(|directory| lies_in(&path, directory));
-            if known.is_some_and(unseen) && !hidden() {
-                missing.push(Arc::from(path));
-            }
-        };
-        ledger.every_taken(below, &mut |taken| take(taken.file_path))?;
-        // What was queued and never taken.
-        ledger.every_task(below, &mut |pending| take(pending.file_path))?;
-        missing.sort_unstable();
-        missing.dedup();
-        Ok(missing)
-    }
-}
-
-fn lies_in(path: &str, directory: &str) -> bool {
-    directory == "."
-        || path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Sums are sums already.
-#[derive(Default)]
-struct Sums(u64);
-
-impl Hasher for Sums {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, sum: u64) {
-        self.0 = sum;
     }
 }

@@ -360,8 +360,10 @@ impl Watcher {
             hall.shared.scanning.set(false);
         }
         let mut scanned = Scanned::default();
+        let mut reading = Duration::ZERO;
         match done.walked {
             Ok(walked) => {
+                reading = walked.recorded.reading;
                 // A walk that nobody asked for skips nothing that was not skipped before.
                 let counts = done.whole && (!waiting.is_empty() || !self.walked_once);
                 self.walked_once |= done.whole;
@@ -386,7 +388,7 @@ impl Watcher {
             hall.shared.last_scan.set(Some((now, done.took)));
             info!(world.log, "sync: everything was looked at"; "unchanged" => scanned.unchanged,
                 "queued" => scanned.queued, "whole" => scanned.whole,
-                "took_ms" => done.took.as_millis());
+                "read_ms" => reading.as_millis(), "took_ms" => done.took.as_millis());
             hall.syncer.tell(scanned);
             for who in waiting {
                 // Who asked may be gone.

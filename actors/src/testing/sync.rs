@@ -18,8 +18,8 @@ use supervisor_core::sync::{
 };
 use supervisor_core::time::Mono;
 
-use crate::ports::files::{Blind, Eyes, Files, Found, Look, Sighting, Survey, Tell};
-use crate::ports::ledger::{Counts, Ledger, Which, state_word};
+use crate::ports::files::{Blind, Eyes, Files, Found, Listing, Look, Sighting, Survey, Take, Tell};
+use crate::ports::ledger::{Counts, Known, Ledger, Which, state_word};
 use crate::ports::tables::{self, Held, Tables};
 use crate::ports::{Clock, StoreError};
 use crate::sync::{SyncHandle, SyncSetup, SyncSpec};
@@ -326,12 +326,17 @@ fn hash(bytes: &[u8]) -> ContentHash {
 }
 
 impl Files for FakeDisk {
-    fn look(&self, file_paths: &[Arc<str>]) -> Vec<Look> {
+    fn look(&self, file_paths: &[Arc<str>], at_once: usize, take: &mut Take<'_>) -> Duration {
         let one = |path: &Arc<str>| match self.look_one(path) {
             Ok((_, content)) => Look::Here(content),
             Err(look) => look,
         };
-        file_paths.iter().map(one).collect()
+        for some in file_paths.chunks(at_once) {
+            if take(some, some.iter().map(one).collect()).is_break() {
+                break;
+            }
+        }
+        Duration::ZERO
     }
 
     fn read(&self, file_path: &str) -> Result<(Vec<u8>, Content), Look> {
@@ -369,13 +374,10 @@ impl Files for FakeDisk {
             let Ok(table) = self.routes.route_of(&path) else {
                 continue;
             };
-            if (survey.unchanged)(&path, &stat, table.name()) {
-                found.unchanged += 1;
-            } else {
-                found
-                    .changed
-                    .push((Arc::from(path), stat.mtime.max(stat.ctime)));
-            }
+            let name_at = path.rfind('/').map_or(0, |at| at + 1);
+            let mut listing = Listing::new(&path[..name_at], &Arc::from(table.name()));
+            listing.push(&path[name_at..], stat);
+            (survey.list)(listing);
         }
         found.unread = unread
             .into_iter()
@@ -539,12 +541,19 @@ impl Ledger for MemoryLedger {
     fn every_taken(
         &mut self,
         below: Option<&str>,
-        each: &mut dyn FnMut(Taken),
+        each: &mut dyn FnMut(Known<'_>),
     ) -> Result<(), StoreError> {
         let all = self.with(|pages| pages.taken.values().cloned().collect::<Vec<_>>())?;
-        all.into_iter()
+        all.iter()
             .filter(|taken| lies_below(&taken.file_path, below))
-            .for_each(each);
+            .for_each(|taken| {
+                each(Known {
+                    file_path: &taken.file_path,
+                    stat: taken.stat,
+                    settled: taken.settled,
+                    mapping: taken.mapping,
+                });
+            });
         Ok(())
     }
 

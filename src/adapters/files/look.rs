@@ -1,15 +1,13 @@
 //! Reads files: what is in them, by their hash.
 //!
-//! A file is opened once, and `stat` is asked before and after it is read: where the two
-//! differ, or fewer or more bytes come than it should have, somebody writes it just now, and
-//! what was read is perhaps half of one version and half of another.
+//! A file is opened once, and `stat` is asked before that and after it was read: where the two
+//! differ, or fewer or more bytes come than it should have, somebody writes it just now or put
+//! another in its place, and what was read is perhaps half of one version and half of another.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -23,54 +21,18 @@ use super::RealFiles;
 
 /// As much is read at once.
 const PIECE: usize = 128 * 1024;
-/// Fewer files are not worth threads.
-const FEW: usize = 8;
-
-/// Reads files on several threads; the answers are in their order.
-pub(super) fn many(files: &RealFiles, paths: &[Arc<str>]) -> Vec<Look> {
-    let work = |next: &AtomicUsize| {
-        let mut reader = Reader::new(files);
-        let mut answers = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = paths.get(at) else {
-                return answers;
-            };
-            answers.push((at, reader.look(path, None)));
-        }
-    };
-    let next = AtomicUsize::new(0);
-    let mut answers = if paths.len() <= FEW {
-        work(&next)
-    } else {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..super::threads(paths.len()))
-                .map(|_| scope.spawn(|| work(&next)))
-                .collect();
-            let answers = threads.into_iter().flat_map(|thread| {
-                // A panic in there is a panic of ours.
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            answers.collect()
-        })
-    };
-    answers.sort_unstable_by_key(|(at, _)| *at);
-    answers.into_iter().map(|(_, look)| look).collect()
-}
 
 /// Reads one file, whole.
 pub(super) fn read(files: &RealFiles, path: &str) -> Result<(Vec<u8>, Content), Look> {
     let mut bytes = Vec::new();
-    match Reader::new(files).look(path, Some(&mut bytes)) {
+    match Reader::new(files).look_keeping(path, Some(&mut bytes)) {
         Look::Here(content) => Ok((bytes, content)),
         look @ (Look::Gone | Look::Unreadable { .. } | Look::Changing) => Err(look),
     }
 }
 
 /// Reads files, one after another.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     files: &'a RealFiles,
     buffer: Vec<u8>,
     /// The directories of the configuration, opened.
@@ -78,7 +40,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(files: &'a RealFiles) -> Self {
+    pub(super) fn new(files: &'a RealFiles) -> Self {
         Self {
             files,
             buffer: Vec::new(),
@@ -86,7 +48,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn look(&mut self, file_path: &str, keep: Option<&mut Vec<u8>>) -> Look {
+    pub(super) fn look(&mut self, file_path: &str) -> Look {
+        self.look_keeping(file_path, None)
+    }
+
+    fn look_keeping(&mut self, file_path: &str, keep: Option<&mut Vec<u8>>) -> Look {
         let path = self.files.routes.root().join(file_path);
         let Some(directory) = self.files.routes.directory_of(&path) else {
             return Look::Gone;
@@ -129,8 +95,8 @@ impl<'a> Reader<'a> {
             Err(error) => return not_there(error, stat),
         };
         let read_at = self.files.clock.wall();
-        match self.read(&file, keep) {
-            Ok(Some((hash, stat))) => Look::Here(Content {
+        match self.read(&file, &stat, keep) {
+            Ok(Some(hash)) => Look::Here(Content {
                 hash,
                 stat,
                 settled: is_settled(&stat, read_at),
@@ -140,37 +106,32 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Its hash and its stat; nothing if it changed meanwhile.
+    /// Its hash; nothing if it changed since that stat, or is another file by now.
     fn read(
         &mut self,
         file: &OwnedFd,
+        before: &Stat,
         mut keep: Option<&mut Vec<u8>>,
-    ) -> rustix::io::Result<Option<(ContentHash, Stat)>> {
-        let before = stat_of(&rustix::fs::fstat(file)?);
-        if before.size > self.files.max_size {
-            return Ok(None);
-        }
+    ) -> rustix::io::Result<Option<ContentHash>> {
         self.buffer.resize(PIECE, 0);
         let mut hasher = Sha256::new();
         let mut length: u64 = 0;
         loop {
             let count = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut self.buffer[..]))?;
-            if count == 0 {
-                break;
-            }
             let piece = &self.buffer[..count];
             hasher.update(piece);
             if let Some(bytes) = keep.as_mut() {
                 bytes.extend_from_slice(piece);
             }
             length += count as u64;
-            if length > before.size {
-                return Ok(None);
+            // Whether there is more by now, the stat behind it says.
+            if count == 0 || length >= before.size {
+                break;
             }
         }
         let after = stat_of(&rustix::fs::fstat(file)?);
-        let whole = length == before.size && after == before;
-        Ok(whole.then(|| (ContentHash(hasher.finalize().into()), before)))
+        let whole = length == before.size && after == *before;
+        Ok(whole.then(|| ContentHash(hasher.finalize().into())))
     }
 }
 

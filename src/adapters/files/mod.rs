@@ -4,15 +4,17 @@
 //! on the way to one: what a link leads to is not what was asked to be mirrored, and may be
 //! anything.
 
+mod ahead;
 mod eyes;
 mod look;
 mod walk;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use supervisor_actors::ports::Clock;
-use supervisor_actors::ports::files::{Files, Found, Look, Survey};
+use supervisor_actors::ports::files::{Files, Found, Look, Survey, Take};
 use supervisor_core::sync::manifest::path_sum;
 use supervisor_core::sync::{Content, Routes};
 
@@ -40,8 +42,8 @@ impl RealFiles {
 }
 
 impl Files for RealFiles {
-    fn look(&self, file_paths: &[Arc<str>]) -> Vec<Look> {
-        look::many(self, file_paths)
+    fn look(&self, file_paths: &[Arc<str>], at_once: usize, take: &mut Take<'_>) -> Duration {
+        ahead::many(self, file_paths, at_once, take)
     }
 
     fn read(&self, file_path: &str) -> Result<(Vec<u8>, Content), Look> {

@@ -5,6 +5,7 @@ use super::*;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use supervisor_actors::ports::files::{Blind, Eyes, Progress, Sighting};
-use supervisor_core::sync::{Stat, preset};
+use supervisor_core::sync::preset;
 
 use crate::adapters::clock::RealClock;
 
@@ -49,35 +50,49 @@ impl Home {
     }
 
     fn look(&self, path: &str) -> Look {
-        self.files.look(&[Arc::from(path)]).remove(0)
+        self.look_at(&[Arc::from(path)], 1).remove(0)
     }
 
-    fn survey_with(
-        &self,
-        below: Option<&str>,
-        known: &(dyn Fn(&str, &Stat, &str) -> bool + Sync),
-    ) -> (Found, Vec<PathBuf>) {
-        let entered = Mutex::new(Vec::new());
+    fn look_at(&self, paths: &[Arc<str>], at_once: usize) -> Vec<Look> {
+        let mut looks = Vec::new();
+        self.files.look(paths, at_once, &mut |some, more| {
+            assert_eq!(some, &paths[looks.len()..looks.len() + more.len()]);
+            assert!(some.len() <= at_once);
+            looks.extend(more);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(looks.len(), paths.len());
+        looks
+    }
+
+    /// What is told of a walk: files with their tables, directories, and the rest.
+    fn walk(&self, below: Option<&str>) -> (Vec<String>, Vec<PathBuf>, Found) {
+        let (entered, listed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let progress = Progress::default();
         let found = self.files.survey(&Survey {
             below,
-            unchanged: known,
+            list: &|listing| {
+                listing.each(|path, stat| {
+                    let meta = fs::symlink_metadata(self.path(path)).unwrap();
+                    assert_eq!((stat.size, stat.inode), (meta.size(), meta.ino()));
+                    let file = format!("{path} {}", listing.table);
+                    listed.lock().unwrap().push(file);
+                });
+            },
             enter: &|path| entered.lock().unwrap().push(path.to_owned()),
             progress: &progress,
         });
         let mut entered = entered.into_inner().unwrap();
         entered.sort();
-        (found, entered)
+        let mut listed = listed.into_inner().unwrap();
+        listed.sort();
+        (listed, entered, found)
     }
 
     fn survey(&self, below: Option<&str>) -> (Vec<String>, Found) {
-        let (found, _) = self.survey_with(below, &|_, _, _| false);
-        let changed = found
-            .changed
-            .iter()
-            .map(|(path, _)| path.to_string())
-            .collect();
-        (changed, found)
+        let (listed, _, found) = self.walk(below);
+        let path = |file: &String| file.rsplit_once(' ').unwrap().0.to_owned();
+        (listed.iter().map(path).collect(), found)
     }
 }
 
@@ -132,13 +147,85 @@ fn many_files_are_read_in_their_order_large_ones_in_pieces() {
     for (n, path) in paths.iter().enumerate() {
         home.write(path, if n == 50 { &large } else { path });
     }
-    for (n, look) in home.files.look(&paths).into_iter().enumerate() {
-        let Look::Here(content) = look else {
-            panic!("{n}");
-        };
-        let text = if n == 50 { &large } else { &*paths[n] };
-        assert_eq!(content.hash.to_string(), hash(text));
+    for at_once in [1, 7, 64, 1_000] {
+        for (n, look) in home.look_at(&paths, at_once).into_iter().enumerate() {
+            let Look::Here(content) = look else {
+                panic!("{n}");
+            };
+            let text = if n == 50 { &large } else { &*paths[n] };
+            assert_eq!(content.hash.to_string(), hash(text));
+        }
     }
+}
+
+/// Files that are not there: a look at them costs nothing, so that readers are far ahead.
+fn many_paths() -> Vec<Arc<str>> {
+    (0..50_000)
+        .map(|n| Arc::from(format!("docs/{n}.md")))
+        .collect()
+}
+
+#[test]
+fn whoever_takes_what_was_read_may_be_slow_or_break_it_off() {
+    let home = Home::new();
+    let paths = many_paths();
+    let mut taken = 0;
+    home.files.look(&paths, 256, &mut |some, looks| {
+        assert_eq!(some, &paths[taken..taken + looks.len()]);
+        taken += looks.len();
+        // Long enough for the readers to fill their window, again and again.
+        std::thread::sleep(Duration::from_millis(1));
+        if taken > 20_000 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert_eq!(taken, 20_224, "nothing after the break, nothing left out");
+}
+
+#[test]
+fn a_panic_of_whoever_takes_ends_the_readers() {
+    let home = Home::new();
+    let paths = many_paths();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        home.files
+            .look(&paths, 256, &mut |_, _| panic!("no more of this"));
+    }));
+    assert!(panicked.is_err());
+}
+
+#[test]
+fn f79_a_file_that_is_another_by_the_time_it_is_opened_is_changing_or_whole() {
+    let home = Home::new();
+    home.write("docs/a.md", "aaaa");
+    let (path, other) = (home.path("docs/a.md"), home.path("docs/b.tmp"));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            // As editors save: the same size, another file.
+            for letter in [b'b', b'c'].into_iter().cycle() {
+                fs::write(&other, [letter; 4]).unwrap();
+                fs::rename(&other, &path).unwrap();
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        })
+    };
+    for _ in 0..2_000 {
+        match home.files.read("docs/a.md") {
+            Ok((bytes, content)) => {
+                let text = String::from_utf8(bytes).unwrap();
+                assert_eq!(content.hash.to_string(), hash(&text));
+            }
+            Err(Look::Changing) => {}
+            Err(look) => panic!("{look:?}"),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
 }
 
 #[test]
@@ -272,15 +359,9 @@ fn a_walk_finds_what_belongs_into_a_table_and_nothing_else() {
     ] {
         home.write(path, path);
     }
-    let tables = Mutex::new(Vec::new());
-    let (found, entered) = home.survey_with(None, &|path, _, table| {
-        tables.lock().unwrap().push(format!("{path} {table}"));
-        path == "docs/a.md"
-    });
-    let mut tables = tables.into_inner().unwrap();
-    tables.sort();
+    let (listed, entered, _) = home.walk(None);
     assert_eq!(
-        tables,
+        listed,
         [
             "docs/B.MD docs",
             "docs/a.md docs",
@@ -289,17 +370,6 @@ fn a_walk_finds_what_belongs_into_a_table_and_nothing_else() {
             "docs/notes/n.md notes",
         ]
     );
-    let changed: Vec<_> = found.changed.iter().map(|(path, _)| &**path).collect();
-    assert_eq!(
-        changed,
-        [
-            "docs/B.MD",
-            "docs/deep/er/c.md",
-            "docs/notes/deep/m.md",
-            "docs/notes/n.md"
-        ]
-    );
-    assert_eq!(found.unchanged, 1);
     let expected = [
         "docs",
         "docs/deep",

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use supervisor_actors::ports::files::{Found, Survey};
+use supervisor_actors::ports::files::{Found, Listing, Survey};
 use supervisor_core::sync::Routes;
 use supervisor_core::sync::route::{DEEPEST, is_hidden};
 
@@ -127,8 +127,6 @@ fn begin(routes: &Routes, survey: &Survey<'_>) -> Vec<Directory> {
 }
 
 fn merge(found: &mut Found, more: Found) {
-    found.changed.extend(more.changed);
-    found.unchanged += more.unchanged;
     found.unread.extend(more.unread);
     found.not_utf8.extend(more.not_utf8);
     found.not_utf8_count += more.not_utf8_count;
@@ -136,7 +134,6 @@ fn merge(found: &mut Found, more: Found) {
 
 /// Neighbours stand together, in the order of their paths.
 fn sorted(mut found: Found) -> Found {
-    found.changed.sort_unstable();
     found.unread.sort_unstable();
     found.not_utf8.sort_unstable();
     found.not_utf8.truncate(MOST_SHOWN);
@@ -148,7 +145,7 @@ struct Walker<'a> {
     survey: &'a Survey<'a>,
     heap: &'a Heap,
     buffer: Vec<MaybeUninit<u8>>,
-    /// The path of the file that is asked about.
+    /// The path that patterns are asked about.
     file_path: String,
     found: Found,
 }
@@ -207,6 +204,7 @@ impl<'a> Walker<'a> {
         let fd = rustix::fs::open(&directory.path, flags, Mode::empty())?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut names = RawDir::new(&fd, &mut buffer);
+        let mut listing = Listing::new(&directory.shown, &directory.table);
         let mut files = 0;
         let done = loop {
             let Some(entry) = names.next() else {
@@ -245,7 +243,7 @@ impl<'a> Walker<'a> {
                     };
                     // One that went meanwhile is not found.
                     if let Ok(stat) = stat {
-                        self.file(directory, name, &stat);
+                        self.file(directory, name, &stat, &mut listing);
                     }
                 }
             }
@@ -255,29 +253,32 @@ impl<'a> Walker<'a> {
             .files
             .fetch_add(files, Ordering::Relaxed);
         self.buffer = buffer;
+        if !listing.is_empty() {
+            (self.survey.list)(listing);
+        }
         done
     }
 
-    fn file(&mut self, directory: &Directory, name: &OsStr, stat: &rustix::fs::Stat) {
+    fn file(
+        &mut self,
+        directory: &Directory,
+        name: &OsStr,
+        stat: &rustix::fs::Stat,
+        listing: &mut Listing,
+    ) {
         let Some(text) = name.to_str() else {
             self.refuse(directory, name);
             return;
         };
-        self.file_path.clear();
-        self.file_path.push_str(&directory.shown);
-        self.file_path.push_str(text);
-        if self.routes.excludes_relative(&self.file_path) {
-            return;
+        if self.routes.excludes_some() {
+            self.file_path.clear();
+            self.file_path.push_str(&directory.shown);
+            self.file_path.push_str(text);
+            if self.routes.excludes_relative(&self.file_path) {
+                return;
+            }
         }
-        let stat = stat_of(stat);
-        if (self.survey.unchanged)(&self.file_path, &stat, &directory.table) {
-            self.found.unchanged += 1;
-        } else {
-            let youngest = stat.mtime.max(stat.ctime);
-            self.found
-                .changed
-                .push((Arc::from(self.file_path.as_str()), youngest));
-        }
+        listing.push(text, stat_of(stat));
     }
 
     fn enter(&mut self, from: &Directory, name: &OsStr) -> Option<Directory> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use supervisor_actors::ports::ledger::{Counts, Ledger, Which};
+use supervisor_actors::ports::ledger::{Counts, Known, Ledger, Which};
 use supervisor_actors::ports::{Clock, StoreError};
 use supervisor_core::sync::outbox::Step;
 use supervisor_core::sync::{Pending, State, Taken};
@@ -253,6 +253,24 @@ impl SqliteLedger {
         values: &[&dyn rusqlite::ToSql],
         each: &mut dyn FnMut(Taken),
     ) -> Result<(), StoreError> {
+        self.read_sound(sql, values, &mut |row| each(row.to_owned()))
+    }
+
+    fn read_known(
+        &mut self,
+        sql: &str,
+        values: &[&dyn rusqlite::ToSql],
+        each: &mut dyn FnMut(Known<'_>),
+    ) -> Result<(), StoreError> {
+        self.read_sound(sql, values, &mut |row| each(row.known()))
+    }
+
+    fn read_sound(
+        &mut self,
+        sql: &str,
+        values: &[&dyn rusqlite::ToSql],
+        each: &mut dyn FnMut(rows::TakenRow<'_>),
+    ) -> Result<(), StoreError> {
         let mut garbled = Vec::new();
         self.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
@@ -334,11 +352,11 @@ impl Ledger for SqliteLedger {
     fn every_taken(
         &mut self,
         below: Option<&str>,
-        each: &mut dyn FnMut(Taken),
+        each: &mut dyn FnMut(Known<'_>),
     ) -> Result<(), StoreError> {
         match below.map(between) {
-            None => self.read_taken(schema::EVERY_TAKEN, &[], each),
-            Some((first, end)) => self.read_taken(schema::TAKEN_BELOW, &[&first, &end], each),
+            None => self.read_known(schema::EVERY_TAKEN, &[], each),
+            Some((first, end)) => self.read_known(schema::TAKEN_BELOW, &[&first, &end], each),
         }
     }
 

@@ -83,7 +83,7 @@ fn queue(ledger: &mut SqliteLedger, pending: Pending) -> Pending {
 fn all_taken(ledger: &mut SqliteLedger, below: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     ledger
-        .every_taken(below, &mut |taken| found.push(taken.file_path))
+        .every_taken(below, &mut |taken| found.push(taken.file_path.to_owned()))
         .unwrap();
     found.sort_unstable();
     found

@@ -244,7 +244,13 @@ impl Routes {
                 .is_ok_and(|relative| self.exclude.is_match(relative))
     }
 
-    /// The same by a path relative to the root.
+    /// Whether there is anything that `exclude` names.
+    #[must_use]
+    pub fn excludes_some(&self) -> bool {
+        !self.exclude.is_empty()
+    }
+
+    /// What it excludes, by a path relative to the root.
     #[must_use]
     pub fn excludes_relative(&self, path: &str) -> bool {
         !self.exclude.is_empty() && self.exclude.is_match(path)
