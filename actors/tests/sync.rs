@@ -994,6 +994,26 @@ async fn f39_a_record_that_cannot_be_written_is_said_and_made_up_for() {
 }
 
 #[actix_rt::test(system = "PausedSystem")]
+async fn a_record_that_fails_amid_the_first_walk_loses_nothing_and_keeps_what_it_had() {
+    let stage = SyncStage::new();
+    for n in 0..2_000 {
+        stage.disk.write(&format!("docs/{n:04}.md"), &n.to_string());
+    }
+    stage.age().await;
+    stage.ledger.fail_after(3, StoreError::Busy);
+    let (_universe, sync) = stage.start().await;
+    sleep(ms(500)).await;
+    let looks = stage.disk.looks();
+    assert!(looks < 2_000, "it went on reading for nobody: {looks}");
+    let part = stage.ledger.all_tasks().len() + stage.tables.texts("docs").len();
+    assert!((256..2_000).contains(&part), "{part} recorded");
+    assert_eq!(part % 256, 0, "whole chunks");
+    sleep(secs(10)).await;
+    assert_mirrored(&stage);
+    assert_eq!(status(&sync).await.totals.synced, 2_000, "none twice");
+}
+
+#[actix_rt::test(system = "PausedSystem")]
 async fn an_answer_that_cannot_be_recorded_is_sent_again_and_changes_nothing() {
     let stage = SyncStage::new();
     let (_universe, _sync) = stage.start().await;

@@ -62,9 +62,9 @@ pub struct Survey<'a> {
     pub below: Option<&'a str>,
     /// Shown the files of each directory that has some. From several threads.
     pub list: &'a (dyn Fn(Listing) + Sync),
-    /// Told of each directory before its files are asked for, so that a watch on it misses
-    /// nothing. From several threads.
-    pub enter: &'a (dyn Fn(&Path) + Sync),
+    /// Told of each directory, together with others, before its names are read, so that a watch
+    /// on it misses nothing. From several threads, one at a time.
+    pub enter: &'a (dyn Fn(&[&Path]) + Sync),
     /// How far the walk is.
     pub progress: &'a Progress,
 }
@@ -170,6 +170,19 @@ pub trait Eyes: Send + Sync {
     /// # Errors
     /// Where it is not watched.
     fn watch(&self, directory: &Path) -> Result<(), Blind>;
+
+    /// Watches directories. Those that went meanwhile are left out.
+    ///
+    /// # Errors
+    /// Where one of the others is not watched; those before it are.
+    fn watch_all(&self, directories: &[&Path]) -> Result<(), Blind> {
+        directories
+            .iter()
+            .try_for_each(|directory| match self.watch(directory) {
+                Ok(()) | Err(Blind::Gone) => Ok(()),
+                Err(why) => Err(why),
+            })
+    }
 
     /// Ends: nothing is told any more.
     fn close(&self);

@@ -29,6 +29,18 @@ pub trait Ledger: Send {
     /// Gives a transaction up, if there is one.
     fn rollback(&mut self);
 
+    /// Shows, in no order, as much of everything that the target has taken as tells whether a
+    /// file has changed: of all files, or of those below a directory. Nothing is checked: what
+    /// is garbled differs from its file, and is found out when that is looked at.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn every_known(
+        &mut self,
+        below: Option<&str>,
+        each: &mut dyn FnMut(Known<'_>),
+    ) -> Result<(), StoreError>;
+
     /// Shows everything that the target has taken, in no order: of all files, or of those
     /// below a directory.
     ///
@@ -37,7 +49,7 @@ pub trait Ledger: Send {
     fn every_taken(
         &mut self,
         below: Option<&str>,
-        each: &mut dyn FnMut(Known<'_>),
+        each: &mut dyn FnMut(Taken),
     ) -> Result<(), StoreError>;
 
     /// What the target has taken under a key.

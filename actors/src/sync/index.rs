@@ -63,10 +63,13 @@ impl<'a> Comparison<'a> {
     /// # Errors
     /// Those of the ledger.
     pub(super) fn read(&self, ledger: &mut dyn Ledger) -> Result<(), StoreError> {
-        let index = Index::read(ledger, self.below, &self.mappings)?;
+        self.know(Index::read(ledger, self.below, &self.mappings)?);
+        Ok(())
+    }
+
+    fn know(&self, index: Index) {
         let index = self.index.get_or_init(|| index);
         self.catch_up(index);
-        Ok(())
     }
 
     /// Files that were seen.
@@ -141,7 +144,7 @@ impl Index {
         mappings: &HashMap<&str, u64>,
     ) -> Result<Self, StoreError> {
         let mut sums: HashMap<u64, AtomicU64, BuildHasherDefault<Sums>> = HashMap::default();
-        ledger.every_taken(below, &mut |taken| {
+        ledger.every_known(below, &mut |taken| {
             let sum = fingerprint(&taken.stat, taken.settled, taken.mapping);
             let path = path_sum(taken.file_path.as_bytes());
             sums.entry(path)
@@ -196,7 +199,7 @@ impl Index {
                 missing.push(Arc::from(path));
             }
         };
-        ledger.every_taken(below, &mut |taken| take(taken.file_path))?;
+        ledger.every_taken(below, &mut |taken| take(&taken.file_path))?;
         // What was queued and never taken.
         ledger.every_task(below, &mut |pending| take(&pending.file_path))?;
         missing.sort_unstable();
@@ -229,5 +232,85 @@ impl Hasher for Sums {
 
     fn write_u64(&mut self, sum: u64) {
         self.0 = sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use supervisor_core::sync::preset;
+
+    fn stat(version: i64) -> Stat {
+        Stat {
+            size: 7,
+            mtime: version,
+            ctime: version,
+            inode: 1,
+        }
+    }
+
+    fn routes() -> Routes {
+        let table = Arc::new(preset::plain("docs", false).expect("a table"));
+        let directories = vec![("docs".into(), table)];
+        Routes::new(Path::new("/p"), directories, &["md".to_owned()], &[]).expect("routes")
+    }
+
+    fn path(n: usize) -> String {
+        format!("docs/{n}.md")
+    }
+
+    proptest! {
+        /// Each file: the version that is known, and the one that is seen; whether it is seen
+        /// before the index is there.
+        #[test]
+        fn it_makes_no_difference_whether_a_file_is_seen_before_the_index_is_there(
+            files in proptest::collection::vec(
+                (proptest::option::of(0..3_i64), proptest::option::of(0..3_i64), any::<bool>()),
+                0..40,
+            ),
+        ) {
+            let routes = routes();
+            let comparison = Comparison::new(&routes, None);
+            let mapping = comparison.mappings["docs"];
+            let known = files.iter().enumerate().filter_map(|(n, (known, _, _))| {
+                let sum = fingerprint(&stat((*known)?), true, mapping);
+                Some((path_sum(path(n).as_bytes()), AtomicU64::new(sum)))
+            });
+            let mut index = Some(Index(known.collect()));
+            for early in [true, false] {
+                for (n, (_, seen, before)) in files.iter().enumerate() {
+                    if let Some(version) = seen && *before == early {
+                        let mut listing = Listing::new("docs/", &Arc::from("docs"));
+                        listing.push(&format!("{n}.md"), stat(*version));
+                        comparison.see(listing);
+                    }
+                }
+                index.take().into_iter().for_each(|index| comparison.know(index));
+            }
+            let index = comparison.index.get().expect("an index");
+            for (n, (known, seen, _)) in files.iter().enumerate() {
+                let value = index.0.get(&path_sum(path(n).as_bytes()));
+                prop_assert_eq!(value.is_some(), known.is_some());
+                if let Some(value) = value {
+                    let marked = value.load(Ordering::Relaxed) & SEEN != 0;
+                    prop_assert_eq!(marked, seen.is_some());
+                }
+            }
+            let compared = lock(&comparison.compared);
+            let mut changed: Vec<_> = compared.changed.clone();
+            changed.sort_unstable();
+            let mut expected: Vec<_> = files.iter().enumerate().filter_map(|(n, (known, seen, _))| {
+                let version = (*seen)?;
+                (*known != Some(version)).then(|| (Arc::from(path(n)), version))
+            }).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(changed, expected);
+            let same = files.iter().filter(|(known, seen, _)| known.is_some() && known == seen);
+            prop_assert_eq!(compared.unchanged, same.count() as u64);
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Recorder {
         &self,
         below: Option<&str>,
         leave: Leave,
-        enter: &(dyn Fn(&Path) + Sync),
+        enter: &(dyn Fn(&[&Path]) + Sync),
         progress: &Progress,
         now: Timestamp,
     ) -> Result<Walked, StoreError> {

@@ -296,14 +296,13 @@ impl Watcher {
         let work = async move {
             blocking(move || {
                 let blind: OnceLock<Blind> = OnceLock::new();
-                let enter = |path: &Path| {
-                    if seeing && blind.get().is_none() {
-                        match eyes.watch(path) {
-                            // It went while it was walked.
-                            Ok(()) | Err(Blind::Gone) => {}
-                            // The first of several reasons is as good as any.
-                            Err(why) => drop(blind.set(why)),
-                        }
+                let enter = |paths: &[&Path]| {
+                    if seeing
+                        && blind.get().is_none()
+                        && let Err(why) = eyes.watch_all(paths)
+                    {
+                        // One at a time: nobody else has set it.
+                        drop(blind.set(why));
                     }
                 };
                 let walked = recorder.walk(below.as_deref(), leave, &enter, &progress, wall);

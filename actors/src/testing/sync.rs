@@ -349,7 +349,7 @@ impl Files for FakeDisk {
 
     fn survey(&self, survey: &Survey<'_>) -> Found {
         for directory in self.routes.directories() {
-            (survey.enter)(&directory.path);
+            (survey.enter)(&[&directory.path]);
         }
         let (files, unread) = {
             let disk = lock(&self.inner);
@@ -430,6 +430,8 @@ struct Book {
     pages: Pages,
     before: Option<Pages>,
     failure: Option<StoreError>,
+    /// The commit that fails, after so many others.
+    failing_commit: Option<(u32, StoreError)>,
     panics: bool,
     epoch: u64,
     commits: u64,
@@ -447,6 +449,11 @@ impl MemoryLedger {
     /// From now on it cannot be used, or can again.
     pub fn fail(&self, failure: Option<StoreError>) {
         lock(&self.0).failure = failure;
+    }
+
+    /// One commit fails, after so many others.
+    pub fn fail_after(&self, commits: u32, failure: StoreError) {
+        lock(&self.0).failing_commit = Some((commits, failure));
     }
 
     /// From now on each use panics, or no longer.
@@ -524,6 +531,11 @@ impl Ledger for MemoryLedger {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.with(|_| ())?;
         let mut book = lock(&self.0);
+        match book.failing_commit.take() {
+            Some((0, failure)) => return Err(failure),
+            Some((others, failure)) => book.failing_commit = Some((others - 1, failure)),
+            None => {}
+        }
         assert!(book.before.take().is_some(), "no transaction");
         book.commits += 1;
         Ok(())
@@ -538,7 +550,7 @@ impl Ledger for MemoryLedger {
         }
     }
 
-    fn every_taken(
+    fn every_known(
         &mut self,
         below: Option<&str>,
         each: &mut dyn FnMut(Known<'_>),
@@ -554,6 +566,18 @@ impl Ledger for MemoryLedger {
                     mapping: taken.mapping,
                 });
             });
+        Ok(())
+    }
+
+    fn every_taken(
+        &mut self,
+        below: Option<&str>,
+        each: &mut dyn FnMut(Taken),
+    ) -> Result<(), StoreError> {
+        let all = self.with(|pages| pages.taken.values().cloned().collect::<Vec<_>>())?;
+        all.into_iter()
+            .filter(|taken| lies_below(&taken.file_path, below))
+            .for_each(each);
         Ok(())
     }
 

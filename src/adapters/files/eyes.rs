@@ -11,19 +11,26 @@
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use rustix::process::Pid;
 use supervisor_actors::ports::files::{Blind, Eyes, Sighting, Tell};
 use supervisor_core::sync::manifest::path_sum;
+
+use super::near::Near;
+
+/// So many directories are worth it that two threads come together.
+const MANY: usize = 16;
 
 /// The kernel's watcher for all directories of the sync.
 #[derive(Default)]
 pub(crate) struct KernelEyes {
     /// Never held while the set below is.
-    watcher: Mutex<Option<RecommendedWatcher>>,
+    watcher: Mutex<Option<Watching>>,
     /// The watched directories, by the sums of their paths: 8 bytes each, where a path has a
     /// hundred. Its own lock, for the callback takes it while somebody waits for the kernel.
     watched: Arc<Mutex<HashSet<u64>>>,
@@ -31,45 +38,57 @@ pub(crate) struct KernelEyes {
 
 type Watched = Mutex<HashSet<u64>>;
 
+struct Watching {
+    watcher: RecommendedWatcher,
+    /// The kernel's number of its thread; 0 until it has told something.
+    thread: Arc<AtomicI32>,
+}
+
 impl Eyes for KernelEyes {
     fn open(&self, tell: Tell) -> Result<(), Blind> {
         self.close();
         let watched = Arc::clone(&self.watched);
-        let callback = move |event| sort(event, &watched, &tell);
+        let thread = Arc::new(AtomicI32::new(0));
+        let of_callback = Arc::clone(&thread);
+        let callback = move |event| {
+            if of_callback.load(Ordering::Relaxed) == 0 {
+                let own = rustix::thread::gettid().as_raw_nonzero().get();
+                of_callback.store(own, Ordering::Relaxed);
+            }
+            sort(event, &watched, &tell);
+        };
         let watcher = notify::recommended_watcher(callback).map_err(|error| match error.kind {
             ErrorKind::Io(error) if is_limit(&error) => Blind::Instances,
             _ => Blind::Other(error.to_string()),
         })?;
-        *self.watcher() = Some(watcher);
+        *self.watcher() = Some(Watching { watcher, thread });
         Ok(())
     }
 
     fn watch(&self, directory: &Path) -> Result<(), Blind> {
-        let mut watcher = self.watcher();
-        let Some(watcher) = watcher.as_mut() else {
+        match self.watcher().as_mut() {
+            Some(watching) => self.watch_by(watching, directory),
+            None => Err(Blind::Other("there is no watcher".to_owned())),
+        }
+    }
+
+    fn watch_all(&self, directories: &[&Path]) -> Result<(), Blind> {
+        let mut watching = self.watcher();
+        let Some(watching) = watching.as_mut() else {
             return Err(Blind::Other("there is no watcher".to_owned()));
         };
-        // First known, then watched: the callback must know it when the first event comes.
-        let sum = sum(directory);
-        lock(&self.watched).insert(sum);
-        watcher
-            .watch(directory, RecursiveMode::NonRecursive)
-            .map_err(|error| {
-                lock(&self.watched).remove(&sum);
-                match error.kind {
-                    ErrorKind::MaxFilesWatch => Blind::Watches,
-                    ErrorKind::PathNotFound => Blind::Gone,
-                    ErrorKind::Io(error) => match error.kind() {
-                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                            Blind::Gone
-                        }
-                        _ => Blind::Other(error.to_string()),
-                    },
-                    ErrorKind::Generic(_)
-                    | ErrorKind::WatchNotFound
-                    | ErrorKind::InvalidConfig(_) => Blind::Other(error.to_string()),
-                }
-            })
+        let thread = Pid::from_raw(watching.thread.load(Ordering::Relaxed));
+        // notify's thread sets one watch, answers, and sleeps until it is asked for the next.
+        let _near = thread
+            .filter(|_| directories.len() >= MANY)
+            .and_then(Near::to);
+        for directory in directories {
+            match self.watch_by(watching, directory) {
+                Ok(()) | Err(Blind::Gone) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
     }
 
     fn close(&self) {
@@ -84,8 +103,21 @@ impl Eyes for KernelEyes {
 }
 
 impl KernelEyes {
-    fn watcher(&self) -> MutexGuard<'_, Option<RecommendedWatcher>> {
+    fn watcher(&self) -> MutexGuard<'_, Option<Watching>> {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch_by(&self, watching: &mut Watching, directory: &Path) -> Result<(), Blind> {
+        // First known, then watched: the callback must know it when the first event comes.
+        let sum = sum(directory);
+        lock(&self.watched).insert(sum);
+        let watched = watching
+            .watcher
+            .watch(directory, RecursiveMode::NonRecursive);
+        watched.map_err(|error| {
+            lock(&self.watched).remove(&sum);
+            blind(error)
+        })
     }
 }
 
@@ -95,6 +127,21 @@ fn lock(watched: &Watched) -> MutexGuard<'_, HashSet<u64>> {
 
 fn sum(path: &Path) -> u64 {
     path_sum(path.as_os_str().as_bytes())
+}
+
+/// Why a directory is not watched.
+fn blind(error: notify::Error) -> Blind {
+    match error.kind {
+        ErrorKind::MaxFilesWatch => Blind::Watches,
+        ErrorKind::PathNotFound => Blind::Gone,
+        ErrorKind::Io(error) => match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Blind::Gone,
+            _ => Blind::Other(error.to_string()),
+        },
+        ErrorKind::Generic(_) | ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => {
+            Blind::Other(error.to_string())
+        }
+    }
 }
 
 /// EMFILE is max_user_instances, or our own limit of descriptors.

@@ -6,7 +6,9 @@
 
 mod ahead;
 mod eyes;
+mod heap;
 mod look;
+mod near;
 mod walk;
 
 use std::os::unix::fs::MetadataExt as _;

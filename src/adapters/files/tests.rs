@@ -79,7 +79,10 @@ impl Home {
                     listed.lock().unwrap().push(file);
                 });
             },
-            enter: &|path| entered.lock().unwrap().push(path.to_owned()),
+            enter: &|paths| {
+                let paths = paths.iter().map(|path| path.to_path_buf());
+                entered.lock().unwrap().extend(paths);
+            },
             progress: &progress,
         });
         let mut entered = entered.into_inner().unwrap();
@@ -551,6 +554,83 @@ fn a_watched_directory_that_is_itself_removed_is_told_of() {
     watching.wait(&[Sighting::Directory(home.path("docs"))]);
     assert_eq!(watching.eyes.watch(&home.path("docs")), Err(Blind::Gone));
     assert_eq!(watching.eyes.watched(), 0);
+}
+
+#[test]
+fn what_appears_while_the_tree_is_walked_is_walked_or_told() {
+    let home = Home::new();
+    for n in 0..400 {
+        fs::create_dir(home.path(&format!("docs/old{n}"))).unwrap();
+    }
+    let watching = Watching::new(&[]);
+    let paths: Vec<_> = (0..400).map(|n| format!("docs/new{n}/x.md")).collect();
+    let (listed, blind) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for path in &paths {
+                home.write(path, "x");
+            }
+        });
+        let listed = Mutex::new(Vec::new());
+        let blind = Mutex::new(None);
+        // Walks until the writer is done: it appears before, in and behind each of them.
+        while !writer.is_finished() {
+            home.files.survey(&Survey {
+                below: None,
+                list: &|listing| {
+                    listing.each(|path, _| listed.lock().unwrap().push(path.to_owned()));
+                },
+                enter: &|paths| {
+                    if let Err(why) = watching.eyes.watch_all(paths) {
+                        *blind.lock().unwrap() = Some(why);
+                    }
+                },
+                progress: &Progress::default(),
+            });
+        }
+        (listed.into_inner().unwrap(), blind.into_inner().unwrap())
+    });
+    assert_eq!(blind, None);
+    let began = Instant::now();
+    let unknown = || {
+        let told = watching.told.lock().unwrap();
+        let knows = |path: &&String| {
+            let file = home.path(path);
+            let directory = file.parent().unwrap().to_owned();
+            listed.contains(path)
+                || told.contains(&Sighting::File(file))
+                || told.contains(&Sighting::Directory(directory))
+        };
+        paths.iter().find(|path| !knows(path)).cloned()
+    };
+    while let Some(path) = unknown() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "nobody saw {path}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn many_directories_are_watched_at_once_but_for_those_that_went() {
+    let home = Home::new();
+    let directories: Vec<_> = (0..100).map(|n| home.path(&format!("docs/{n}"))).collect();
+    for (n, directory) in directories.iter().enumerate() {
+        if n != 50 {
+            fs::create_dir(directory).unwrap();
+        }
+    }
+    let watching = Watching::new(&[home.path("docs")]);
+    let all: Vec<_> = directories.iter().map(PathBuf::as_path).collect();
+    // Once before notify's thread is known, once after: it shows by its first event.
+    for _ in 0..2 {
+        assert_eq!(watching.eyes.watch_all(&all), Ok(()));
+        assert_eq!(watching.eyes.watched(), 100);
+        home.write("docs/99/a.md", "1");
+        watching.wait(&[Sighting::File(home.path("docs/99/a.md"))]);
+    }
+    watching.eyes.close();
+    assert!(watching.eyes.watch_all(&all).is_err());
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Walks directories on several threads, and asks `stat` of what belongs into a table.
 //!
 //! The kernel says with each name whether it is a directory, so that nothing else is asked
-//! about; a file that has not changed costs one `stat`, relative to its directory. Threads
-//! take directories from one heap; a walk ends when it is empty and nobody may add to it.
+//! about; a file that has not changed costs one `stat`, relative to its directory.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -10,8 +9,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -20,6 +19,7 @@ use supervisor_actors::ports::files::{Found, Listing, Survey};
 use supervisor_core::sync::Routes;
 use supervisor_core::sync::route::{DEEPEST, is_hidden};
 
+use super::heap::Heap;
 use super::look::stat_of;
 
 /// Names are read so many bytes at once.
@@ -39,28 +39,9 @@ struct Directory {
     root: bool,
 }
 
-/// What threads share.
-struct Heap {
-    todo: Mutex<Todo>,
-    changed: Condvar,
-}
-
-struct Todo {
-    directories: Vec<Directory>,
-    /// Threads that may still add some.
-    busy: usize,
-}
-
 /// Walks everything, or what is below one directory.
 pub(super) fn walk(routes: &Routes, survey: &Survey<'_>) -> Found {
-    let directories = begin(routes, survey);
-    let heap = Heap {
-        todo: Mutex::new(Todo {
-            directories,
-            busy: 0,
-        }),
-        changed: Condvar::new(),
-    };
+    let heap = Heap::new(begin(routes, survey));
     let walker = || Walker::new(routes, survey, &heap).run();
     // A directory made just now is small, mostly.
     let threads = if survey.below.is_some() {
@@ -143,7 +124,7 @@ fn sorted(mut found: Found) -> Found {
 struct Walker<'a> {
     routes: &'a Routes,
     survey: &'a Survey<'a>,
-    heap: &'a Heap,
+    heap: &'a Heap<Directory>,
     buffer: Vec<MaybeUninit<u8>>,
     /// The path that patterns are asked about.
     file_path: String,
@@ -151,7 +132,7 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(routes: &'a Routes, survey: &'a Survey<'a>, heap: &'a Heap) -> Self {
+    fn new(routes: &'a Routes, survey: &'a Survey<'a>, heap: &'a Heap<Directory>) -> Self {
         Self {
             routes,
             survey,
@@ -163,19 +144,19 @@ impl<'a> Walker<'a> {
     }
 
     fn run(mut self) -> Found {
-        while let Some(directory) = self.heap.next() {
-            let mut turn = Turn {
-                heap: self.heap,
-                inner: Vec::new(),
-            };
-            self.read(&directory, &mut turn.inner);
-        }
+        let (heap, survey) = (self.heap, self.survey);
+        heap.work(
+            |some| {
+                let paths: Vec<_> = some.iter().map(|one| one.path.as_path()).collect();
+                (survey.enter)(&paths);
+            },
+            |one, found| self.read(one, found),
+        );
         self.found
     }
 
     /// Reads a directory, and adds the ones in it.
     fn read(&mut self, directory: &Directory, inner: &mut Vec<Directory>) {
-        (self.survey.enter)(&directory.path);
         if let Err(error) = self.read_names(directory, inner) {
             match error {
                 // Gone, and its files with it; or it is a link by now, which is the same.
@@ -332,59 +313,6 @@ impl Directory {
             table,
             depth: 0,
             root,
-        }
-    }
-}
-
-/// A directory being read. However that ends, the other threads do not wait for it.
-struct Turn<'a> {
-    heap: &'a Heap,
-    inner: Vec<Directory>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.heap.done(std::mem::take(&mut self.inner));
-    }
-}
-
-// === impl Heap ===
-
-impl Heap {
-    fn lock(&self) -> MutexGuard<'_, Todo> {
-        self.todo.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next directory; nothing when there will be none any more.
-    fn next(&self) -> Option<Directory> {
-        let mut todo = self.lock();
-        loop {
-            if let Some(directory) = todo.directories.pop() {
-                todo.busy += 1;
-                return Some(directory);
-            }
-            if todo.busy == 0 {
-                return None;
-            }
-            todo = self
-                .changed
-                .wait(todo)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// One has been read, and these were in it.
-    fn done(&self, inner: Vec<Directory>) {
-        let mut todo = self.lock();
-        todo.busy -= 1;
-        let over = todo.busy == 0 && inner.is_empty() && todo.directories.is_empty();
-        let more = inner.len();
-        todo.directories.extend(inner);
-        drop(todo);
-        if over || more > 1 {
-            self.changed.notify_all();
-        } else if more == 1 {
-            self.changed.notify_one();
         }
     }
 }

@@ -253,24 +253,6 @@ impl SqliteLedger {
         values: &[&dyn rusqlite::ToSql],
         each: &mut dyn FnMut(Taken),
     ) -> Result<(), StoreError> {
-        self.read_sound(sql, values, &mut |row| each(row.to_owned()))
-    }
-
-    fn read_known(
-        &mut self,
-        sql: &str,
-        values: &[&dyn rusqlite::ToSql],
-        each: &mut dyn FnMut(Known<'_>),
-    ) -> Result<(), StoreError> {
-        self.read_sound(sql, values, &mut |row| each(row.known()))
-    }
-
-    fn read_sound(
-        &mut self,
-        sql: &str,
-        values: &[&dyn rusqlite::ToSql],
-        each: &mut dyn FnMut(rows::TakenRow<'_>),
-    ) -> Result<(), StoreError> {
         let mut garbled = Vec::new();
         self.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
@@ -349,14 +331,37 @@ impl Ledger for SqliteLedger {
         }
     }
 
-    fn every_taken(
+    fn every_known(
         &mut self,
         below: Option<&str>,
         each: &mut dyn FnMut(Known<'_>),
     ) -> Result<(), StoreError> {
+        let (first, end) = between(below.unwrap_or("."));
+        self.with(|connection| {
+            let (mut all, mut some);
+            let mut found = if below.is_none() {
+                all = connection.prepare_cached(schema::EVERY_KNOWN)?;
+                all.query([])?
+            } else {
+                some = connection.prepare_cached(schema::KNOWN_BELOW)?;
+                some.query([&first, &end])?
+            };
+            while let Some(row) = found.next()? {
+                // One without sense is not known: its file is looked at.
+                rows::known(row).into_iter().for_each(&mut *each);
+            }
+            Ok(())
+        })
+    }
+
+    fn every_taken(
+        &mut self,
+        below: Option<&str>,
+        each: &mut dyn FnMut(Taken),
+    ) -> Result<(), StoreError> {
         match below.map(between) {
-            None => self.read_known(schema::EVERY_TAKEN, &[], each),
-            Some((first, end)) => self.read_known(schema::TAKEN_BELOW, &[&first, &end], each),
+            None => self.read_taken(schema::EVERY_TAKEN, &[], each),
+            Some((first, end)) => self.read_taken(schema::TAKEN_BELOW, &[&first, &end], each),
         }
     }
 

@@ -21,59 +21,12 @@ pub(super) struct Garbled {
 
 // === taken ===
 
-/// A row of `taken` where it lies: most are looked at and not kept.
-#[derive(Clone, Copy)]
-pub(super) struct TakenRow<'a> {
-    table: &'a str,
-    key: &'a str,
-    file_path: &'a str,
-    hash: ContentHash,
-    stat: Stat,
-    settled: bool,
-    mapping: u64,
-}
-
-impl<'a> TakenRow<'a> {
-    fn of(taken: &'a Taken) -> Self {
-        Self {
-            table: &taken.table,
-            key: &taken.key,
-            file_path: &taken.file_path,
-            hash: taken.hash,
-            stat: taken.stat,
-            settled: taken.settled,
-            mapping: taken.mapping,
-        }
-    }
-
-    pub(super) fn known(self) -> Known<'a> {
-        Known {
-            file_path: self.file_path,
-            stat: self.stat,
-            settled: self.settled,
-            mapping: self.mapping,
-        }
-    }
-
-    pub(super) fn to_owned(self) -> Taken {
-        Taken {
-            table: self.table.to_owned(),
-            key: self.key.to_owned(),
-            file_path: self.file_path.to_owned(),
-            hash: self.hash,
-            stat: self.stat,
-            settled: self.settled,
-            mapping: self.mapping,
-        }
-    }
-}
-
-pub(super) fn taken<'a>(row: &'a Row<'_>) -> Result<Sound<TakenRow<'a>>, rusqlite::Error> {
-    let read = || -> Option<(TakenRow<'a>, i64)> {
-        let taken = TakenRow {
-            table: row.get_ref(0).ok()?.as_str().ok()?,
-            key: row.get_ref(1).ok()?.as_str().ok()?,
-            file_path: row.get_ref(2).ok()?.as_str().ok()?,
+pub(super) fn taken(row: &Row<'_>) -> Result<Sound<Taken>, rusqlite::Error> {
+    let read = || -> Option<(Taken, i64)> {
+        let taken = Taken {
+            table: row.get_ref(0).ok()?.as_str().ok()?.to_owned(),
+            key: row.get_ref(1).ok()?.as_str().ok()?.to_owned(),
+            file_path: row.get_ref(2).ok()?.as_str().ok()?.to_owned(),
             hash: ContentHash(row.get_ref(3).ok()?.as_blob().ok()?.try_into().ok()?),
             stat: stat(row, 4)?,
             settled: row.get_ref(8).ok()?.as_i64().ok()? != 0,
@@ -82,8 +35,18 @@ pub(super) fn taken<'a>(row: &'a Row<'_>) -> Result<Sound<TakenRow<'a>>, rusqlit
         Some((taken, row.get_ref(10).ok()?.as_i64().ok()?))
     };
     Ok(match read() {
-        Some((taken, sum)) if sum == sum_of(taken) => Ok(taken),
+        Some((taken, sum)) if sum == sum_of(&taken) => Ok(taken),
         Some(_) | None => Err(garbled(row, 0)?),
+    })
+}
+
+/// What is known of a file, unchecked.
+pub(super) fn known<'a>(row: &'a Row<'_>) -> Option<Known<'a>> {
+    Some(Known {
+        file_path: row.get_ref(0).ok()?.as_str().ok()?,
+        stat: stat(row, 1)?,
+        settled: row.get_ref(5).ok()?.as_i64().ok()? != 0,
+        mapping: row.get_ref(6).ok()?.as_i64().ok()?.cast_unsigned(),
     })
 }
 
@@ -102,13 +65,13 @@ pub(super) fn put_taken(
         taken.stat.inode.cast_signed(),
         taken.settled,
         taken.mapping.cast_signed(),
-        sum_of(TakenRow::of(taken)),
+        sum_of(taken),
     ))?;
     Ok(())
 }
 
 /// The path is what decides on a row: garbled, it would be that of a file which is gone.
-fn sum_of(taken: TakenRow<'_>) -> i64 {
+fn sum_of(taken: &Taken) -> i64 {
     let numbers = [
         taken.stat.size,
         taken.stat.mtime.cast_unsigned(),

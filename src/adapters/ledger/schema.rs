@@ -63,6 +63,16 @@ macro_rules! taken {
     };
 }
 
+/// As much as tells whether a file has changed.
+macro_rules! known {
+    ($rest:literal) => {
+        concat!(
+            "SELECT path, size, mtime, ctime, inode, settled, mapping FROM taken ",
+            $rest
+        )
+    };
+}
+
 macro_rules! task {
     ($rest:literal) => {
         concat!(
@@ -72,6 +82,8 @@ macro_rules! task {
     };
 }
 
+pub(super) const EVERY_KNOWN: &str = known!("");
+pub(super) const KNOWN_BELOW: &str = known!("WHERE path >= ?1 AND path < ?2");
 pub(super) const EVERY_TAKEN: &str = taken!("");
 /// `?1` with a `/` behind it, `?2` with the character after that.
 pub(super) const TAKEN_BELOW: &str = taken!("WHERE path >= ?1 AND path < ?2");
@@ -124,6 +136,8 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
     application_id: APPLICATION_ID,
     migrations: MIGRATIONS,
     statements: &[
+        EVERY_KNOWN,
+        KNOWN_BELOW,
         EVERY_TAKEN,
         TAKEN_BELOW,
         TAKEN,

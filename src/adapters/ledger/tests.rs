@@ -83,9 +83,22 @@ fn queue(ledger: &mut SqliteLedger, pending: Pending) -> Pending {
 fn all_taken(ledger: &mut SqliteLedger, below: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     ledger
-        .every_taken(below, &mut |taken| found.push(taken.file_path.to_owned()))
+        .every_taken(below, &mut |taken| found.push(taken.file_path))
         .unwrap();
     found.sort_unstable();
+    let mut known = Vec::new();
+    ledger
+        .every_known(below, &mut |row| {
+            let written = taken("docs", row.file_path);
+            assert_eq!(
+                (row.stat, row.settled, row.mapping),
+                (written.stat, written.settled, written.mapping)
+            );
+            known.push(row.file_path.to_owned());
+        })
+        .unwrap();
+    known.sort_unstable();
+    assert_eq!(known, found);
     found
 }
 
