@@ -1014,6 +1014,46 @@ async fn a_record_that_fails_amid_the_first_walk_loses_nothing_and_keeps_what_it
 }
 
 #[actix_rt::test(system = "PausedSystem")]
+async fn f79_a_file_that_changes_after_it_was_read_ahead_is_looked_at_again() {
+    let stage = SyncStage::new();
+    for n in 0..600 {
+        stage.disk.write(&format!("docs/{n:04}.md"), &n.to_string());
+    }
+    stage.age().await;
+    stage
+        .disk
+        .when_read("docs/0001.md", |disk| disk.write("docs/0001.md", "new"));
+    let (_universe, _sync) = stage.start().await;
+    sleep(secs(10)).await;
+    assert_eq!(stage.tables.texts("docs")["docs/0001.md"], "new");
+    assert_mirrored(&stage);
+}
+
+#[actix_rt::test(system = "PausedSystem")]
+async fn a_file_that_comes_back_while_others_are_read_keeps_its_row() {
+    let mut stage = SyncStage::new();
+    stage.spec.on_delete = OnDelete::Delete;
+    stage.disk.write("docs/a.md", "a");
+    stage.disk.write("docs/b.md", "b");
+    stage.age().await;
+    let (_universe, sync) = stage.start().await;
+    sleep(secs(1)).await;
+    assert_mirrored(&stage);
+    stage.disk.deafen(true);
+    stage.disk.remove("docs/a.md");
+    stage.disk.write("docs/b.md", "other");
+    stage.age().await;
+    // When the walk has found it missing; and nobody tells of it.
+    stage
+        .disk
+        .when_read("docs/b.md", |disk| disk.write("docs/a.md", "a"));
+    sync.scan("somebody asked").await.expect("scanned");
+    sleep(secs(20)).await;
+    assert_eq!(stage.tables.texts("docs")["docs/a.md"], "a");
+    assert_mirrored(&stage);
+}
+
+#[actix_rt::test(system = "PausedSystem")]
 async fn an_answer_that_cannot_be_recorded_is_sent_again_and_changes_nothing() {
     let stage = SyncStage::new();
     let (_universe, _sync) = stage.start().await;

@@ -183,7 +183,11 @@ impl Recorder {
             let more = self.desk.transaction(false, |ledger| {
                 let mut more = Recorded::default();
                 for path in chunk {
-                    self.lost(ledger, path, now, &mut more)?;
+                    if self.is_back(path) {
+                        more.again.push(Arc::clone(path));
+                    } else {
+                        self.lost(ledger, path, now, &mut more)?;
+                    }
                 }
                 Ok(more)
             })?;
@@ -248,6 +252,12 @@ impl Recorder {
             Outcome::Parked => {}
         }
         Ok(())
+    }
+
+    /// Whether a file that was not there is by now: many may have been read meanwhile, and what
+    /// others recorded of it is newer than what we know.
+    fn is_back(&self, path: &str) -> bool {
+        self.routes.route_of(path).is_ok() && self.files.exists(path)
     }
 
     /// A file that is gone, or belongs nowhere: it may have rows under whatever keys.

@@ -133,11 +133,16 @@ struct Disk {
     watched: BTreeSet<PathBuf>,
     /// The kernel tells nobody.
     deaf: bool,
+    /// What happens when a file was read.
+    when_read: Option<(String, Box<Deed>)>,
     blind: Option<Blind>,
     unread: Vec<String>,
     inodes: u64,
     looks: u64,
 }
+
+/// What somebody does.
+type Deed = dyn FnOnce(&FakeDisk) + Send;
 
 #[derive(Clone)]
 struct FakeFile {
@@ -246,6 +251,11 @@ impl FakeDisk {
         }
     }
 
+    /// Somebody does something as soon as that file was read, before it is recorded.
+    pub fn when_read(&self, file_path: &str, then: impl FnOnce(&Self) + Send + 'static) {
+        lock(&self.inner).when_read = Some((file_path.to_owned(), Box::new(then)));
+    }
+
     /// From now on the kernel tells nobody, or does again.
     pub fn deafen(&self, deaf: bool) {
         lock(&self.inner).deaf = deaf;
@@ -332,7 +342,13 @@ impl Files for FakeDisk {
             Err(look) => look,
         };
         for some in file_paths.chunks(at_once) {
-            if take(some, some.iter().map(one).collect()).is_break() {
+            let looks = some.iter().map(one).collect();
+            let read = |(path, _): &mut (String, _)| some.iter().any(|other| **other == **path);
+            let then = lock(&self.inner).when_read.take_if(read);
+            if let Some((_, then)) = then {
+                then(self);
+            }
+            if take(some, looks).is_break() {
                 break;
             }
         }

@@ -43,3 +43,41 @@ impl Drop for Near {
         let _ = sched_setaffinity(None, &self.before.1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::mpsc;
+
+    use rustix::thread::gettid;
+
+    #[test]
+    fn two_threads_come_together_and_go_where_they_were() {
+        let (tell, told) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            tell.send(gettid()).unwrap();
+            ended.recv().unwrap_err();
+        });
+        let tid = told.recv().unwrap();
+        let before = sched_getaffinity(None).unwrap();
+        let near = Near::to(tid).unwrap();
+        let (here, there) = (
+            sched_getaffinity(None).unwrap(),
+            sched_getaffinity(Some(tid)).unwrap(),
+        );
+        assert_eq!((here.count(), here), (1, there));
+        drop(near);
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+        assert_eq!(sched_getaffinity(Some(tid)).unwrap(), before);
+        drop(end);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_of_somebody_else_is_left_alone() {
+        let init = Pid::from_raw(1).unwrap();
+        assert!(Near::to(init).is_none() || std::process::id() == 1);
+    }
+}
