@@ -5,28 +5,25 @@
 
 mod support;
 
+#[path = "sync/outbox.rs"]
+mod outbox;
 #[path = "../tests/common/postgrest/mod.rs"]
 mod postgrest;
+#[path = "sync/rows.rs"]
+mod rows;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use postgrest::{SERVICE_KEY, Stack};
-use support::{PROGRAM, World, head, median, percentile, row};
+use support::{PROGRAM, World, head, median, row};
 
 const ROUNDS: usize = 5;
 const FILES: usize = 50_000;
 const FOLDERS: usize = 500;
 /// A document as people write them.
 const BYTES: usize = 4_000;
-/// So many rows are sent to PostgREST, and so many one by one.
-const ROWS: usize = 5_000;
-const SINGLES: usize = 400;
-const EDITS: usize = 300;
 
 fn main() {
     let wanted: Vec<String> = std::env::args()
@@ -36,8 +33,8 @@ fn main() {
     let all: [(&str, fn()); 6] = [
         ("scan", scan),
         ("first", first),
-        ("rows", rows),
-        ("latency", latency),
+        ("rows", rows::run),
+        ("latency", outbox::run),
         ("watches", watches),
         ("memory", memory),
     ];
@@ -77,10 +74,12 @@ struct Took {
     walk: f64,
     read: f64,
     all: f64,
+    log: String,
+    began: std::time::SystemTime,
 }
 
 fn once(dir: &Path, env: &[(&str, &str)]) -> Took {
-    let began = Instant::now();
+    let (began, at) = (Instant::now(), std::time::SystemTime::now());
     let done = Command::new(PROGRAM)
         .args(["--once", "--config"])
         .arg(dir.join("supervisor.toml"))
@@ -94,6 +93,8 @@ fn once(dir: &Path, env: &[(&str, &str)]) -> Took {
         walk: walk_of(&said).expect("a walk"),
         read: seconds_of(&said, "read_ms").expect("a walk"),
         all,
+        log: said.into_owned(),
+        began: at,
     }
 }
 
@@ -196,93 +197,6 @@ fn first() {
     );
 }
 
-fn rows() {
-    let stack = Stack::start();
-    let dir = tempfile::tempdir().expect("a directory");
-    project(dir.path(), ROWS, 50, 2_000);
-    configure(dir.path(), "target = \"supabase\"");
-    let url = stack.url();
-    let env = [
-        ("SUPABASE_URL", url.as_str()),
-        ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY),
-    ];
-    let schema = Command::new(PROGRAM)
-        .args(["sync", "schema", "--config"])
-        .arg(dir.path().join("supervisor.toml"))
-        .output()
-        .expect("the program");
-    stack.schema(&String::from_utf8_lossy(&schema.stdout));
-    let (mut singles, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        stack.sql("truncate docs");
-        let single = one_by_one(&url);
-        stack.sql("truncate docs");
-        let _ = fs::remove_dir_all(dir.path().join("data"));
-        let took = once(dir.path(), &env);
-        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-        let rate = ROWS as f64 / took.all;
-        singles.push(single);
-        ours.push(rate);
-        ratios.push(rate / single);
-    }
-    assert_eq!(stack.sql("select count(*) from docs"), ROWS.to_string());
-    head(
-        "rows into PostgREST (goal: 20 × one row a request)",
-        &["what", "rows/s (median of 5)"],
-    );
-    let shown = |values: &mut Vec<f64>| format!("{:.0}", median(values));
-    row(&["one row a request, one connection", &shown(&mut singles)]);
-    row(&["all of `--once`, 5,000 documents", &shown(&mut ours)]);
-    row(&[
-        "ratio (median of pairs)",
-        &format!("{:.1} ×", median(&mut ratios)),
-    ]);
-}
-
-/// Rows a second, one request each, on one connection that is kept.
-fn one_by_one(url: &str) -> f64 {
-    let address = url.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).expect("the gateway");
-    stream.set_nodelay(true).expect("nodelay");
-    let mut answers = BufReader::new(stream.try_clone().expect("a stream"));
-    let content = "a line of the document that says something\\n".repeat(46);
-    let began = Instant::now();
-    for n in 0..SINGLES {
-        let body = format!(
-            "[{{\"file_path\":\"docs/{n}.md\",\"title\":\"Document {n}\",\"content\":\"{content}\"}}]"
-        );
-        write!(
-            stream,
-            "POST /rest/v1/docs?on_conflict=file_path&columns=file_path,title,content HTTP/1.1\r\n\
-             Host: {address}\r\napikey: {SERVICE_KEY}\r\nAuthorization: Bearer {SERVICE_KEY}\r\n\
-             Content-Type: application/json\r\nPrefer: resolution=merge-duplicates,return=minimal\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("a request");
-        let mut length = 0;
-        let mut line = String::new();
-        answers.read_line(&mut line).expect("an answer");
-        assert!(line.contains(" 201 ") || line.contains(" 200 "), "{line}");
-        loop {
-            line.clear();
-            answers.read_line(&mut line).expect("a header");
-            let header = line.trim().to_ascii_lowercase();
-            if header.is_empty() {
-                break;
-            }
-            if let Some(value) = header.strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            }
-        }
-        let mut body = vec![0; length];
-        answers.read_exact(&mut body).expect("a body");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let singles = SINGLES as f64;
-    singles / began.elapsed().as_secs_f64()
-}
-
 /// The program, going on over a project.
 fn going_on(prepare: impl FnOnce(&Path)) -> (World, f64) {
     let mut world = World::start("");
@@ -307,45 +221,6 @@ fn wait_walk(world: &World) -> f64 {
         }
         assert!(began.elapsed() < Duration::from_secs(120), "{}", tail(&log));
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn queue(world: &World, part: &str) -> Option<u64> {
-    let (_, body) = world.request("GET", "/api/sync")?;
-    let status: serde_json::Value = serde_json::from_str(&body).ok()?;
-    status["queue"][part].as_u64()
-}
-
-fn latency() {
-    let (world, _) = going_on(|dir| project(dir, 1_000, 10, 200));
-    let old = queue(&world, "debouncing").expect("a status");
-    let (mut asked, mut known) = (Vec::new(), Vec::new());
-    for n in 0..EDITS {
-        let began = Instant::now();
-        queue(&world, "debouncing").expect("a status");
-        asked.push(began.elapsed().as_secs_f64() * 1_000.0);
-        let path = world.dir.path().join(format!("docs/d1/new-{n}.md"));
-        fs::write(path, "# New\n").expect("written");
-        let closed = Instant::now();
-        while queue(&world, "debouncing") != Some(old + n as u64 + 1) {
-            assert!(closed.elapsed() < Duration::from_secs(5), "never known");
-        }
-        known.push(closed.elapsed().as_secs_f64() * 1_000.0);
-    }
-    head(
-        "a file closed → its event is in the queue, as the API shows it (goal: p99 < 5 ms)",
-        &["what", "p50", "p99"],
-    );
-    for (what, all) in [
-        ("asking the API alone (yardstick)", &mut asked),
-        ("closed, until an answer shows it", &mut known),
-    ] {
-        let shown = |value: f64| format!("{value:.2} ms");
-        row(&[
-            what,
-            &shown(percentile(all, 0.5)),
-            &shown(percentile(all, 0.99)),
-        ]);
     }
 }
 

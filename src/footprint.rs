@@ -24,12 +24,14 @@ const AGAIN: Duration = Duration::from_secs(3_600);
 const WINDOW: usize = 16 * 1024;
 
 /// Our few threads need no heap of their own each: glibc would give every one an arena, and
-/// keep what each has freed. To be called before there is a second thread.
-pub(crate) fn begin() {
-    // SAFETY: a plain setting, made before there is a second thread.
+/// keep what each has freed. Where files are mirrored, several threads read and record them side
+/// by side, and would wait for each other at a single one. To be called before there is a second
+/// thread.
+pub(crate) fn begin(mirrors: bool) {
+    // SAFETY: plain settings, made before there is a second thread.
     #[cfg(target_env = "gnu")]
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_ARENA_MAX, if mirrors { 4 } else { 1 });
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
     }
 }

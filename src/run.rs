@@ -80,7 +80,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    footprint::begin();
+    footprint::begin(settings.sync.is_some());
     keep_to_ourselves();
     let done = if args.once || args.dry_run {
         alone::run(args, settings)

@@ -35,7 +35,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use self::connector::{PHASE, Phase};
-pub(crate) use self::error::{CallError, of_io};
+pub(crate) use self::error::{CallError, Place, of_io};
 pub(crate) use self::names::Names;
 pub(crate) use self::tls::Trust;
 

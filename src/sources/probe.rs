@@ -25,7 +25,7 @@ use self::exec::Exec;
 use self::http::Http;
 use self::tcp::Tcp;
 use super::About;
-use crate::adapters::http_client::{CallError, HttpCalls};
+use crate::adapters::http_client::{CallError, HttpCalls, Place};
 use crate::adapters::processes::command::Commands;
 use crate::config::reader::Table;
 
@@ -117,22 +117,8 @@ impl Source for Probe {
 /// What it means for a probe that a server at this address could not be called.
 fn look_of(address: &str, error: &CallError) -> Look {
     let text = format!("{address} {error}");
-    match error {
-        CallError::NoRoom(_) => Look::Unable(text),
-        CallError::Address(_)
-        | CallError::Trust(_)
-        | CallError::Unresolved(_)
-        | CallError::Refused
-        | CallError::Unreachable(_)
-        | CallError::NotReached(_)
-        | CallError::Certificate(_)
-        | CallError::NotTls
-        | CallError::Tls(_)
-        | CallError::Silent(_)
-        | CallError::Closed
-        | CallError::Broken(_)
-        | CallError::NotHttp(_)
-        | CallError::Slow(_)
-        | CallError::Half => Look::Failed(text),
+    match error.place() {
+        Place::Here => Look::Unable(text),
+        Place::Address | Place::OnTheWay | Place::Between | Place::Answer => Look::Failed(text),
     }
 }

@@ -20,6 +20,11 @@ pub trait Tables {
         Box::pin(ready(Ok(self.describe())))
     }
 
+    /// How much it is sent at once.
+    fn appetite(&self) -> Appetite {
+        Appetite::default()
+    }
+
     /// Inserts the rows, or puts all their columns in place of what stands under their keys.
     /// The rows are sorted by key and no key is twice among them; there is at least one.
     fn upsert<'a>(&'a self, table: &'a Table, rows: &'a [Row]) -> Taken<'a, ()>;
@@ -51,6 +56,25 @@ pub trait Tables {
         after: Option<&'a str>,
         limit: u32,
     ) -> Taken<'a, Vec<Held>>;
+}
+
+/// How much a target is sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appetite {
+    /// So many rows in one request at most.
+    pub rows: usize,
+    /// So many requests side by side.
+    pub requests: usize,
+}
+
+impl Default for Appetite {
+    /// That of PostgREST: more rows in a request, or more requests, gain nothing (PROTOCOLS 6).
+    fn default() -> Self {
+        Self {
+            rows: 100,
+            requests: 4,
+        }
+    }
 }
 
 /// What a target answers.

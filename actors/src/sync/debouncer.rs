@@ -258,6 +258,7 @@ impl Hall {
             files: Arc::clone(&self.files),
             routes: Arc::clone(&self.spec.routes),
             on_delete: self.spec.on_delete,
+            syncer: self.syncer.clone(),
         }
     }
 

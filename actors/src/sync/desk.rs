@@ -1,7 +1,7 @@
 //! Where the ledger is used: on blocking threads, by one at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::guardian::text_of;
@@ -20,6 +20,33 @@ struct Inner {
     /// The ledger's epoch after its last use; the highest number before its first.
     epoch: AtomicU64,
     notices: Mutex<Vec<String>>,
+    /// Rounds under way, which have recorded a part of what they found.
+    rounds: AtomicUsize,
+    /// Rounds that have ever begun.
+    begun: AtomicU64,
+}
+
+/// A round under way, until this is dropped.
+pub(crate) struct Recording {
+    desk: Desk,
+    /// Which round it is.
+    number: u64,
+    /// Whether it was the only one when it began.
+    alone: bool,
+}
+
+impl Recording {
+    /// Whether nobody else has put anything into the outbox since this round began: asked within
+    /// a transaction, so that nothing comes in between.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone && self.desk.0.begun.load(Ordering::SeqCst) == self.number
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.desk.0.rounds.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Desk {
@@ -28,7 +55,26 @@ impl Desk {
             ledger: Mutex::new(ledger),
             epoch: AtomicU64::new(UNUSED),
             notices: Mutex::default(),
+            rounds: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
         }))
+    }
+
+    /// Notes that what was found is recorded, transaction by transaction, until the guard is
+    /// dropped.
+    pub(crate) fn recording(&self) -> Recording {
+        let others = self.0.rounds.fetch_add(1, Ordering::SeqCst);
+        Recording {
+            desk: self.clone(),
+            number: self.0.begun.fetch_add(1, Ordering::SeqCst) + 1,
+            alone: others == 0,
+        }
+    }
+
+    /// Whether more is to come of what stands on record: asked within a transaction, so that
+    /// nothing comes in between.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.0.rounds.load(Ordering::SeqCst) > 0
     }
 
     /// Uses the ledger; blocking. A panic in there is a failure of it: what it was doing is

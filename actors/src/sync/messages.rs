@@ -65,6 +65,11 @@ pub(crate) struct Close;
 #[rtype(result = "()")]
 pub(crate) struct Wake;
 
+/// Recorder → Syncer: more is due, behind all that was.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Queued;
+
 /// Watcher, Debouncer → Syncer: the ledger could not be used, or can be again.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

@@ -18,12 +18,14 @@ use supervisor_core::sync::{
     Content, ContentHash, Ignored, OnDelete, Pending, Routes, Table, Taken, Task,
 };
 
+use crate::link::Link;
 use crate::ports::StoreError;
 use crate::ports::files::{Files, Look, Progress};
 use crate::ports::ledger::Ledger;
 
 use super::desk::Desk;
-use super::messages::Touch;
+use super::messages::{Queued, Touch};
+use super::syncer::Syncer;
 
 /// So many files go into one transaction: nobody else who wants the ledger waits long.
 const CHUNK: usize = 256;
@@ -35,6 +37,8 @@ pub(crate) struct Recorder {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) on_delete: OnDelete,
+    /// Told of what is due as soon as it is on record.
+    pub(crate) syncer: Link<Syncer>,
 }
 
 /// Files by what was found where they should be.
@@ -127,8 +131,9 @@ impl Recorder {
         now: Timestamp,
         progress: Option<&Progress>,
     ) -> Result<Recorded, StoreError> {
+        let recording = self.desk.recording();
         let Heap {
-            here,
+            mut here,
             gone,
             hints,
             ignored,
@@ -137,8 +142,10 @@ impl Recorder {
             ignored,
             ..Recorded::default()
         };
-        let empty = self.desk.with(|ledger| Emptiness::of(ledger))?;
-        let mut claims = if here.is_empty() || gone.is_empty() || empty.no_rows {
+        // Neighbours lie together: on the disk, in the record and in the target's tables.
+        here.sort_unstable();
+        let was_empty = self.desk.with(|ledger| ledger.is_empty())? == (true, true);
+        let mut claims = if here.is_empty() || gone.is_empty() || was_empty {
             Claims::default()
         } else {
             self.desk.with(|ledger| self.claims(ledger, &gone))?
@@ -150,6 +157,7 @@ impl Recorder {
                 progress.read.fetch_add(read, Ordering::Relaxed);
             }
             let more = self.desk.transaction(false, |ledger| {
+                let fresh = was_empty && recording.is_alone();
                 let mut more = Recorded::default();
                 for (path, look) in paths.iter().zip(looks) {
                     let hint = hints.get(path);
@@ -158,7 +166,7 @@ impl Recorder {
                         path,
                         look,
                         (&mut claims, hint),
-                        (now, empty),
+                        (now, fresh),
                         &mut more,
                     )?;
                 }
@@ -166,6 +174,10 @@ impl Recorder {
             });
             match more {
                 Ok(more) => {
+                    if more.queued > 0 {
+                        // Bounded: one a chunk.
+                        self.syncer.tell(Queued);
+                    }
                     recorded.add(more);
                     ControlFlow::Continue(())
                 }
@@ -203,7 +215,7 @@ impl Recorder {
         path: &Arc<str>,
         look: Look,
         (claims, hint): (&mut Claims, Option<&Arc<str>>),
-        (now, empty): (Timestamp, Emptiness),
+        (now, fresh): (Timestamp, bool),
         recorded: &mut Recorded,
     ) -> Result<(), StoreError> {
         let Ok(table) = self.routes.route_of(path) else {
@@ -216,7 +228,7 @@ impl Recorder {
                 return Ok(());
             }
             Look::Here(content) => {
-                let place = place(ledger, table, path, empty)?;
+                let place = place(ledger, table, path, fresh)?;
                 if let Some(rival) = self.rival(&place) {
                     recorded.rivals.push((Arc::clone(path), rival));
                     return Ok(());
@@ -233,7 +245,7 @@ impl Recorder {
                 outbox::here(&place, content, from, self.on_delete, now)
             }
             Look::Unreadable { stat, why } => {
-                let place = place(ledger, table, path, empty)?;
+                let place = place(ledger, table, path, fresh)?;
                 if let Some(rival) = self.rival(&place) {
                     recorded.rivals.push((Arc::clone(path), rival));
                     return Ok(());
@@ -354,45 +366,30 @@ impl Recorder {
     }
 }
 
-/// What need not be asked for: a first scan asks for nothing that cannot be there.
-#[derive(Debug, Clone, Copy)]
-struct Emptiness {
-    no_rows: bool,
-    no_tasks: bool,
-}
-
-impl Emptiness {
-    fn of(ledger: &mut dyn Ledger) -> Result<Self, StoreError> {
-        let (rows, tasks) = ledger.is_empty()?;
-        Ok(Self {
-            no_rows: rows,
-            no_tasks: tasks,
-        })
-    }
-}
-
-/// What is known of a file's row.
+/// What is known of a file's row. A first scan asks for nothing that cannot be there: where
+/// nothing but what it has recorded itself is on record, nothing is known of the other files.
 fn place(
     ledger: &mut dyn Ledger,
     table: &Table,
     path: &str,
-    empty: Emptiness,
+    fresh: bool,
 ) -> Result<Place, StoreError> {
     let key = key_of(table, path).to_owned();
     let name = table.name();
-    let taken = if empty.no_rows {
+    let taken = if fresh && key == path {
         None
     } else {
         ledger.taken(name, &key)?
     };
-    let elsewhere = if empty.no_rows {
+    let elsewhere = if fresh {
         Vec::new()
     } else {
         let mut all = ledger.taken_of(path)?;
         all.retain(|taken| taken.table != name || taken.key != key);
         all
     };
-    let (pending, claimed_by) = if empty.no_tasks {
+    // Two files of one round may have one row, where its key is no path.
+    let (pending, claimed_by) = if fresh && key == path {
         (None, None)
     } else {
         (ledger.pending(name, &key)?, ledger.claim(name, &key)?)

@@ -4,20 +4,35 @@
 //!   begin ──▶ meet the target: is it the one that the manifest speaks of?
 //!               │ no: forget the manifest, walk, compare with what it holds
 //!               ▼
-//!   Wake ──▶ fetch tasks ──▶ a lane: read the files, send the batch ──▶ settle ──▶ again
-//!               ▲                      4 at a time, no row twice          │
-//!               └─────────── resting: the target said "not now" ◀─────────┘
+//!   Wake ──▶ fetch tasks ──▶ lanes: read the files ──▶ the line: 4 requests ──▶ answers
+//!   Queued      ▲            (ahead of the line)        at a time, no row twice    │
+//!               │                                                                 ▼
+//!               ├─────────── settle: all that has come meanwhile, on record at once
+//!               └─────────── resting: the target said "not now"
 //! ```
 //!
+//! Sending begins with the first tasks on record, while everything is still being walked. While
+//! the requests of some lanes are under way others read the next files, and what was answered
+//! while a record was being made lasting is settled together by the next: nobody waits for the
+//! disk but the rows that are settled.
+//!
+//! - `stock`: the tasks at hand;
 //! - `lane`: one batch from its files to the target's answers;
-//! - `settle`: what follows from them, on record;
+//! - `line`: how many requests go at once, and whether any;
+//! - `judge`: what follows from an answer for what is sent next;
+//! - `settle`: what follows from it for the record, and is said then;
 //! - `meet`: which target it is, and what it holds already;
+//! - `tell`: what people should know;
 //! - `answer`: what others ask.
 
 mod answer;
+mod judge;
 mod lane;
+mod line;
 mod meet;
 mod settle;
+mod stock;
+mod tell;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -26,34 +41,39 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext, Context, Handler, SpawnHandle, WrapFuture as _,
 };
-use slog::{error, info, warn};
+use slog::{error, info};
 use tokio::sync::oneshot;
 
 use supervisor_core::Level;
-use supervisor_core::alert::Lasting;
-use supervisor_core::event::{Change, EventKind};
-use supervisor_core::sync::batch::{Batch, Pace, rows};
+use supervisor_core::sync::batch::Pace;
 use supervisor_core::sync::outbox::brakes;
-use supervisor_core::sync::{Gate, OnDelete, Pending, State};
+use supervisor_core::sync::{Gate, OnDelete, Pending, State, Task};
 use supervisor_core::time::Mono;
 
 use crate::guardian::{Guard, Guarded, Subject, guarded, guarded_start};
-use crate::internal::{self, PULSE};
-use crate::messages::{NewEvent, OwnTrouble, Record, SelfPulse, Trouble};
+use crate::internal::PULSE;
+use crate::messages::SelfPulse;
 use crate::ports::StoreError;
-use crate::ports::ledger::{Counts, Ledger, Which};
+use crate::ports::ledger::{Ledger, Which};
+use crate::ports::tables::Appetite;
 
 use super::Hall;
 use super::desk::blocking;
-use super::messages::{Drain, LedgerState, Rescan, Scanned, Wake};
+use super::messages::{Drain, LedgerState, Queued, Rescan, Scanned, Wake};
 
+use lane::Sent;
+use line::Line;
 use meet::Meeting;
+use stock::Stock;
+use tell::Told;
 
-/// How many batches are under way at once.
-const LANES: usize = 4;
-/// How many tasks are fetched at once: enough for all lanes, and for those that must wait for
-/// a row in flight.
-const FETCH: u32 = 1_000;
+/// Of what the target is sent at once, so many times are under way: what is being sent, and
+/// what is being read to be sent next.
+const AHEAD: usize = 2;
+/// So many answers may wait to be settled; then nothing more is sent before they are.
+const MOST_ANSWERS: usize = 32;
+/// At least so many tasks are fetched at once.
+const FETCH: usize = 1_000;
 /// Deletions of the last so long count for the brake.
 const RECENT: Duration = Duration::from_secs(60);
 /// After so long the ledger is asked again that could not be used.
@@ -67,37 +87,30 @@ const PATIENCE: u32 = 3;
 /// See the module's page.
 pub(crate) struct Syncer {
     guard: Guard,
+    appetite: Appetite,
     meeting: Meeting,
     gate: Gate,
     pace: Pace,
+    line: Line,
+    stock: Stock,
     /// Whether the target has ever taken anything: until then one batch goes at a time.
     proven: bool,
-    /// Batches under way.
+    /// Batches under way, from their files to their answers.
     lanes: usize,
-    /// Rows in flight, by table and key.
-    busy: HashMap<(String, String), ()>,
-    /// How often tasks have failed, by number: only those that have.
-    failures: HashMap<u64, u32>,
-    /// Tasks fetched and not yet sent, by number.
-    fetched: VecDeque<Pending>,
-    /// Whether tasks are being fetched.
-    fetching: bool,
-    /// Whether there may be tasks that are not fetched.
-    more: bool,
-    /// Tasks that do not go though others do, until when: their rows are busy.
-    resting: Vec<(Mono, Pending)>,
+    /// Answers that are not on record.
+    answers: Vec<Sent>,
+    /// Whether some are being put there.
+    settling: bool,
+    /// Nothing is sent before the answers are settled: one of them parks more than its rows.
+    halted: bool,
     /// Whether whole tables, or the whole target, may be parked.
     parked_wide: bool,
-    /// Whether the number of parked rows may have changed.
-    parked_dirty: bool,
     /// Deletions done, and when: for the brake.
     removed: VecDeque<(Mono, String, u64)>,
     /// Why the ledger cannot be used.
     broken: Option<String>,
-    /// What is wrong, as it was told last.
-    trouble: Option<String>,
-    /// What waits for people, as it was told last.
-    waiting: Option<String>,
+    /// What people were told last.
+    told: Told,
     timer: Option<SpawnHandle>,
     /// Who waits until all is sent.
     draining: Vec<oneshot::Sender<()>>,
@@ -108,32 +121,33 @@ pub(crate) struct Syncer {
 /// What was fetched.
 struct Fetched {
     tasks: Vec<Pending>,
+    /// Whether there were no more.
+    all: bool,
     /// Tables whose deletions were held just now, with how many of how many.
     held: Vec<(String, u64, u64)>,
 }
 
 impl Syncer {
     pub(crate) fn new(guard: Guard) -> Self {
+        let appetite = guard.world().hall().tables.appetite();
         Self {
             guard,
+            appetite,
             meeting: Meeting::default(),
             gate: Gate::default(),
-            pace: Pace::default(),
+            pace: Pace::new(appetite.rows),
+            line: Line::new(appetite.requests),
+            stock: Stock::default(),
             proven: false,
             lanes: 0,
-            busy: HashMap::new(),
-            failures: HashMap::new(),
-            fetched: VecDeque::new(),
-            fetching: false,
-            more: true,
-            resting: Vec::new(),
+            answers: Vec::new(),
+            settling: false,
+            halted: false,
             // Perhaps the one before us left some.
             parked_wide: true,
-            parked_dirty: true,
             removed: VecDeque::new(),
             broken: None,
-            trouble: None,
-            waiting: None,
+            told: Told::default(),
             timer: None,
             draining: Vec::new(),
             epoch: None,
@@ -148,79 +162,86 @@ impl Syncer {
         self.guard.world().ports.clock.mono()
     }
 
-    // --- what goes when ---
-
     /// Sends what may be sent now.
     fn pump(&mut self, context: &mut Context<Self>) {
         self.see_epoch();
-        self.wake_resting();
+        self.stock.wake(self.now());
         self.meet(context);
-        let lanes = if self.proven { LANES } else { 1 };
-        while self.meeting.is_over() && self.lanes < lanes && !self.fetched.is_empty() {
+        while self.may_send() {
             let now = self.now();
             if !self.gate.pass(self.lanes, now) {
                 break;
             }
-            let Some(batch) = self.next_batch() else {
+            let Some(batch) = self.stock.next_batch(self.pace.rows()) else {
                 self.gate.back(now);
                 break;
             };
+            self.line.open();
             self.send(batch, context);
         }
         // Few are left: the rest waits for rows in flight.
-        if self.fetched.len() < LANES * self.pace.rows() {
+        if self.stock.len() < self.at_once() {
             self.fetch(context);
         }
         self.arm(context);
         self.conclude();
     }
 
-    fn next_batch(&mut self) -> Option<Batch> {
-        let tasks = self.fetched.make_contiguous();
-        let busy = |table: &str, key: &str| {
-            !self.busy.is_empty() && self.busy.contains_key(&(table.to_owned(), key.to_owned()))
+    fn may_send(&self) -> bool {
+        let lanes = if self.proven {
+            AHEAD * self.appetite.requests
+        } else {
+            1
         };
-        let failures = |pending: &Pending| self.failures.get(&pending.seq).copied().unwrap_or(0);
-        let batch = Batch::next(tasks, self.pace.rows(), &busy, &failures)?;
-        for task in &batch.tasks {
-            for key in rows(task) {
-                self.busy.insert((task.table.clone(), key.to_owned()), ());
-            }
-        }
-        let sent: std::collections::HashSet<u64> =
-            batch.tasks.iter().map(|task| task.seq).collect();
-        self.fetched.retain(|task| !sent.contains(&task.seq));
-        Some(batch)
+        self.meeting.is_over()
+            && self.lanes < lanes
+            && self.answers.len() < MOST_ANSWERS
+            && !self.halted
+            && self.stock.len() > 0
+    }
+
+    /// How many rows the target is sent at once.
+    fn at_once(&self) -> usize {
+        self.appetite.requests * self.pace.rows()
     }
 
     /// Gets tasks from the ledger, and holds deletions that are too many.
     fn fetch(&mut self, context: &mut Context<Self>) {
-        if self.fetching || !self.more || !self.meeting.is_over() {
+        if !self.meeting.is_over() {
             return;
         }
-        self.fetching = true;
-        self.more = false;
+        let Some(beyond) = self.stock.begin_fetch() else {
+            return;
+        };
         let hall = self.hall();
         let desk = hall.desk.clone();
         let removed = self.recently_removed();
         let removes = hall.spec.on_delete != OnDelete::Keep;
+        let most = u32::try_from(FETCH.max(AHEAD * self.at_once())).unwrap_or(u32::MAX);
         let work = async move {
             blocking(move || {
                 desk.transaction(false, |ledger| {
-                    let held = if removes {
+                    // How many deletions there are is not known before they are all on record.
+                    let counted = !desk.is_recording();
+                    let held = if removes && counted {
                         hold(ledger, &removed)?
                     } else {
                         Vec::new()
                     };
-                    let tasks = ledger.tasks(&["due", "confirmed"], 0, FETCH)?;
-                    Ok(Fetched { tasks, held })
+                    let mut tasks = ledger.tasks(&["due", "confirmed"], beyond, most)?;
+                    let all = tasks.len() < most as usize;
+                    if !counted {
+                        tasks.retain(|task| {
+                            task.task != Task::Remove || task.state == State::Confirmed
+                        });
+                    }
+                    Ok(Fetched { tasks, all, held })
                 })
             })
             .await
         };
         context.spawn(work.into_actor(self).map(|fetched, actor, context| {
             guarded(actor, context, |actor, context| {
-                actor.fetching = false;
                 actor.fetched(fetched, context);
             });
         }));
@@ -228,18 +249,13 @@ impl Syncer {
 
     fn fetched(&mut self, fetched: Result<Fetched, StoreError>, context: &mut Context<Self>) {
         match fetched {
-            Ok(Fetched { tasks, held }) => {
+            Ok(Fetched { tasks, all, held }) => {
+                let goes_on = self.stock.fetched(tasks, all);
                 self.ledger_state(Ok(()));
                 for (table, rows, of) in held {
                     self.held(&table, rows, of);
                 }
-                // As it stands on record now: what was fetched before may have been replaced.
-                let new = tasks.iter().any(|task| !self.is_busy(task));
-                // Somebody has put more on record since this was read.
-                let woken = self.more;
-                self.more |= tasks.len() >= FETCH as usize;
-                self.fetched = tasks.into();
-                if new || woken {
+                if goes_on {
                     self.pump(context);
                 } else {
                     self.arm(context);
@@ -247,7 +263,7 @@ impl Syncer {
                 }
             }
             Err(why) => {
-                self.more = true;
+                self.stock.not_fetched();
                 self.ledger_state(Err(why.to_string()));
                 context.run_later(PAUSE, |actor, context| {
                     guarded(actor, context, Self::pump);
@@ -255,13 +271,6 @@ impl Syncer {
                 self.conclude();
             }
         }
-    }
-
-    fn is_busy(&self, task: &Pending) -> bool {
-        rows(task).any(|key| {
-            self.busy
-                .contains_key(&(task.table.clone(), key.to_owned()))
-        })
     }
 
     fn recently_removed(&mut self) -> HashMap<String, u64> {
@@ -280,37 +289,12 @@ impl Syncer {
         sums
     }
 
-    /// Too many deletions at once: somebody must confirm them.
-    fn held(&mut self, table: &str, rows: u64, of: u64) {
-        let reason = format!(
-            "{rows} of {of} rows of {table} would be deleted at once: they wait for `supervisor sync confirm`"
-        );
-        warn!(self.guard.world().log, "sync: {reason}"; "table" => table);
-        self.parked_dirty = true;
-        self.tell_event(reason, Level::Warning);
-    }
-
-    /// Tasks that have rested may go again.
-    fn wake_resting(&mut self) {
-        let now = self.now();
-        let busy = &mut self.busy;
-        self.resting.retain(|(until, task)| {
-            let rests = *until > now;
-            if !rests {
-                for key in rows(task) {
-                    busy.remove(&(task.table.clone(), key.to_owned()));
-                }
-            }
-            rests
-        });
-    }
-
     /// Wakes us when the target may be asked again.
     fn arm(&mut self, context: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             context.cancel_future(timer);
         }
-        let resting = self.resting.iter().map(|(until, _)| *until);
+        let resting = self.stock.rests();
         // What has passed already has been tried: there is nothing to send.
         let now = self.now();
         let until = resting
@@ -324,7 +308,7 @@ impl Syncer {
         let timer = context.run_later(wait, |actor, context| {
             guarded(actor, context, |actor, context| {
                 actor.timer = None;
-                actor.more = true;
+                actor.stock.more_anywhere();
                 actor.pump(context);
             });
         });
@@ -340,7 +324,9 @@ impl Syncer {
 
     /// Tells who waits that there is nothing more to wait for.
     fn conclude(&mut self) {
-        if self.draining.is_empty() || self.lanes > 0 || self.fetching {
+        let at_work =
+            self.lanes > 0 || self.settling || !self.answers.is_empty() || self.stock.is_fetching();
+        if self.draining.is_empty() || at_work {
             return;
         }
         let gives_up = self
@@ -350,9 +336,7 @@ impl Syncer {
             || self.broken.is_some()
             || self.meeting.is_refused(PATIENCE);
         // Without lanes only those are busy that rest.
-        let nothing = self.meeting.is_over()
-            && !self.more
-            && self.fetched.iter().all(|task| self.is_busy(task));
+        let nothing = self.meeting.is_over() && !self.stock.may_be_more() && self.stock.is_stuck();
         if gives_up || nothing {
             for who in self.draining.drain(..) {
                 // Who asked may be gone.
@@ -360,8 +344,6 @@ impl Syncer {
             }
         }
     }
-
-    // --- how it is with the ledger ---
 
     fn ledger_state(&mut self, state: Result<(), String>) {
         let log = &self.guard.world().log;
@@ -375,7 +357,7 @@ impl Syncer {
             Ok(()) => {
                 if self.broken.take().is_some() {
                     info!(log, "sync: the record can be used again");
-                    self.more = true;
+                    self.stock.more_anywhere();
                 }
             }
         }
@@ -394,8 +376,7 @@ impl Syncer {
         let epoch = hall.desk.epoch();
         if epoch.is_some() && self.epoch.is_some() && self.epoch != epoch {
             self.meeting.again();
-            self.fetched.clear();
-            self.more = true;
+            self.stock.forget(None);
             // Bounded: one for each record.
             hall.watcher.tell(Rescan {
                 why: "the sync's record was begun anew".to_owned(),
@@ -403,100 +384,6 @@ impl Syncer {
             });
         }
         self.epoch = epoch.or(self.epoch);
-    }
-
-    // --- what others are told ---
-
-    /// An event of ours, for the history.
-    fn tell_event(&self, reason: String, level: Level) {
-        let world = self.guard.world();
-        let event = NewEvent {
-            time: world.ports.clock.wall(),
-            service: internal::name(Subject::Syncer),
-            change: Change {
-                kind: EventKind::Sync,
-                from: None,
-                to: None,
-                reason,
-                level,
-            },
-        };
-        // Bounded: one for each thing that a person should know of.
-        world.archive.tell(Record {
-            events: vec![event],
-            ..Record::default()
-        });
-    }
-
-    /// What is wrong, for whoever is alerted, where that has changed.
-    fn tell_trouble(&mut self) {
-        let trouble = match (&self.broken, self.gate.trouble()) {
-            (Some(why), _) => Some(format!("the sync's record cannot be used: {why}")),
-            (None, Some((why, failures))) if failures >= PATIENCE => {
-                Some(format!("the sync's target takes nothing: {why}"))
-            }
-            (None, _) => None,
-        };
-        if trouble == self.trouble {
-            return;
-        }
-        let what = "sync";
-        let own = match &trouble {
-            Some(reason) => OwnTrouble::Is {
-                what,
-                level: Level::Degraded,
-                reason: reason.clone(),
-                lasts: Lasting::UntilOver,
-            },
-            None => OwnTrouble::Over { what },
-        };
-        // Bounded: one for each change.
-        self.guard.world().supervisor.tell(Trouble(own));
-        if let Some(reason) = &trouble {
-            self.tell_event(reason.clone(), Level::Degraded);
-        }
-        self.trouble = trouble;
-    }
-
-    /// Tells whoever is alerted of parked rows, where their number may have changed.
-    fn look_at_parked(&mut self, context: &mut Context<Self>) {
-        if !std::mem::take(&mut self.parked_dirty) {
-            return;
-        }
-        let desk = self.hall().desk.clone();
-        let work = async move { blocking(move || desk.with(|ledger| ledger.counts())).await };
-        context.spawn(work.into_actor(self).map(|counts, actor, context| {
-            guarded(actor, context, |actor, _| {
-                let Ok(counts) = counts else {
-                    actor.parked_dirty = true;
-                    return;
-                };
-                let sum = |part: fn(&Counts) -> u64| -> u64 { counts.iter().map(part).sum() };
-                let (parked, held) = (sum(|counts| counts.parked), sum(|counts| counts.held));
-                let reason = match (parked, held) {
-                    (0, 0) => None,
-                    (parked, 0) => Some(format!("{parked} rows of the sync are parked: see `supervisor sync status`")),
-                    (0, held) => Some(format!("{held} deletions wait for `supervisor sync confirm`")),
-                    (parked, held) => Some(format!("{parked} rows of the sync are parked, and {held} deletions wait for `supervisor sync confirm`")),
-                };
-                if reason == actor.waiting {
-                    return;
-                }
-                let what = "sync rows";
-                let own = match &reason {
-                    Some(reason) => OwnTrouble::Is {
-                        what,
-                        level: Level::Warning,
-                        reason: reason.clone(),
-                        lasts: Lasting::UntilOver,
-                    },
-                    None => OwnTrouble::Over { what },
-                };
-                // Bounded: one for each change, and one each ten seconds at most.
-                actor.guard.world().supervisor.tell(Trouble(own));
-                actor.waiting = reason;
-            });
-        }));
     }
 
     fn pulse(&mut self, context: &mut Context<Self>) {
@@ -564,9 +451,20 @@ impl Handler<Wake> for Syncer {
 
     fn handle(&mut self, _: Wake, context: &mut Self::Context) {
         guarded(self, context, |actor, context| {
-            actor.more = true;
+            actor.stock.more_anywhere();
             // Files that cannot be read are parked, and freed, by those who look at them.
-            actor.parked_dirty = true;
+            actor.told.parked_may_differ();
+            actor.pump(context);
+        });
+    }
+}
+
+impl Handler<Queued> for Syncer {
+    type Result = ();
+
+    fn handle(&mut self, _: Queued, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| {
+            actor.stock.more();
             actor.pump(context);
         });
     }
@@ -578,8 +476,8 @@ impl Handler<Scanned> for Syncer {
     fn handle(&mut self, scanned: Scanned, context: &mut Self::Context) {
         guarded(self, context, |actor, context| {
             actor.meeting.scanned(scanned);
-            actor.more = true;
-            actor.parked_dirty = true;
+            actor.stock.more_anywhere();
+            actor.told.parked_may_differ();
             actor.pump(context);
         });
     }
@@ -599,7 +497,7 @@ impl Handler<Drain> for Syncer {
     fn handle(&mut self, Drain(done): Drain, context: &mut Self::Context) {
         guarded(self, context, |actor, context| {
             actor.draining.push(done);
-            actor.more = true;
+            actor.stock.more_anywhere();
             actor.pump(context);
         });
     }

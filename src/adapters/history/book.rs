@@ -44,6 +44,8 @@ pub(super) struct Book {
     begun: bool,
     /// Since when it lacks something that is not yet told, until when, and why.
     lacks: Option<(Timestamp, Timestamp, String)>,
+    /// No day before this one is still to be made of its hours.
+    unfolded: i64,
     /// How far the wall clock was ahead of the monotonic one, in microseconds.
     ahead: i64,
     trusted_from: Mono,
@@ -61,6 +63,7 @@ impl Book {
             connection: None,
             begun: false,
             lacks: None,
+            unfolded: i64::MIN,
             notices: Vec::new(),
         }
     }
@@ -84,7 +87,7 @@ impl Book {
         self.begun = true;
         // What fails here is done with the next minute.
         self.with(|book, connection| {
-            fold(connection, minutes.minute)?;
+            book.fold(connection, minutes.minute)?;
             book.forget(connection)
         })
     }
@@ -121,6 +124,31 @@ impl Book {
         transaction.commit()
     }
 
+    /// Makes rows of their services of the minutes of hours that have ended, and days of hours.
+    fn fold(&mut self, connection: &mut Connection, present: i64) -> rusqlite::Result<()> {
+        let hour_began = present - present.rem_euclid(60);
+        while let Some(hour) = ended_hour(connection, hour_began)? {
+            let transaction = begin(connection)?;
+            let has_day = fold_hour(&transaction, hour)?;
+            transaction.commit()?;
+            if !has_day {
+                // A clock that was set may come by days that were long done with.
+                self.unfolded = self.unfolded.min(hour.div_euclid(24));
+            }
+        }
+        let today = present.div_euclid(1440);
+        while let Some(day) = next_day(connection, self.unfolded)?.filter(|day| *day < today) {
+            let transaction = begin(connection)?;
+            if !has_day(&transaction, day)? {
+                fold_day(&transaction, day)?;
+            }
+            transaction.commit()?;
+            // Also where none of its hours could be understood, and it has no row.
+            self.unfolded = day + 1;
+        }
+        Ok(())
+    }
+
     /// Forgets what is old, a step's worth, and gives back some of the room.
     fn forget(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let now = self.clock.mono();
@@ -139,12 +167,16 @@ impl Book {
         };
         let hour = |micros: i64| micros.div_euclid(60 * MINUTE_MICROS);
         let mut forgotten = 0;
-        for (statement, micros) in [
-            (schema::FORGET_MINUTES, before(self.keep.minutes)),
-            (schema::FORGET_HOURS, before(self.keep.hours)),
+        for (statement, before) in [
+            (schema::FORGET_MINUTES, hour(before(self.keep.minutes))),
+            // Days are made of hours: none goes before.
+            (
+                schema::FORGET_HOURS,
+                hour(before(self.keep.hours)).min(self.unfolded.saturating_mul(24)),
+            ),
         ] {
             let mut statement = connection.prepare_cached(statement)?;
-            forgotten += statement.execute(params![hour(micros), STEP])?;
+            forgotten += statement.execute(params![before, STEP])?;
         }
         connection
             .prepare_cached(schema::FORGET_GAPS)?
@@ -348,33 +380,18 @@ pub(super) fn each_minute(mut data: &[u8], mut each: impl FnMut(i64, Slice)) {
     }
 }
 
-/// Makes rows of their services of the minutes of hours that have ended, and days of hours.
-fn fold(connection: &mut Connection, present: i64) -> rusqlite::Result<()> {
-    let hour_began = present - present.rem_euclid(60);
-    while let Some(hour) = ended_hour(connection, hour_began)? {
-        let transaction = begin(connection)?;
-        fold_hour(&transaction, hour)?;
-        transaction.commit()?;
-    }
-    let today = present.div_euclid(1440);
-    loop {
-        let last: Option<i64> = connection
-            .prepare_cached(schema::LAST_DAY)?
-            .query_row([], |row| row.get(0))?;
-        let from = last.map_or(i64::MIN, |day| (day + 1) * 24);
-        let next: Option<i64> = connection
-            .prepare_cached(schema::NEXT_HOUR)?
-            .query_row([from], |row| row.get(0))?;
-        let Some(day) = next
-            .map(|hour| hour.div_euclid(24))
-            .filter(|day| *day < today)
-        else {
-            return Ok(());
-        };
-        let transaction = begin(connection)?;
-        fold_day(&transaction, day)?;
-        transaction.commit()?;
-    }
+/// The first day from that one on of which there are hours.
+fn next_day(connection: &Connection, from: i64) -> rusqlite::Result<Option<i64>> {
+    let hour: Option<i64> = connection
+        .prepare_cached(schema::NEXT_HOUR)?
+        .query_row([from.saturating_mul(24)], |row| row.get(0))?;
+    Ok(hour.map(|hour| hour.div_euclid(24)))
+}
+
+fn has_day(connection: &Connection, day: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(schema::HAS_DAY)?
+        .query_row([day], |row| row.get(0))
 }
 
 /// An hour of which minutes are open, and that began before that minute.
@@ -384,7 +401,10 @@ fn ended_hour(connection: &Connection, before: i64) -> rusqlite::Result<Option<i
     found.optional()
 }
 
-fn fold_hour(transaction: &Transaction<'_>, hour: i64) -> rusqlite::Result<()> {
+/// Whether its day was made already, and has it now.
+fn fold_hour(transaction: &Transaction<'_>, hour: i64) -> rusqlite::Result<bool> {
+    let day = hour.div_euclid(24);
+    let has_day = has_day(transaction, day)?;
     let (from, to) = (hour * 60, hour * 60 + 60);
     let mut services: BTreeMap<String, (Vec<u8>, Slice)> = BTreeMap::new();
     {
@@ -408,25 +428,51 @@ fn fold_hour(transaction: &Transaction<'_>, hour: i64) -> rusqlite::Result<()> {
             );
         }
     }
-    for (name, (minutes, mut sum)) in services {
+    for (name, (minutes, sum)) in services {
         // A clock that was set back passes an hour twice.
         let mut all = blob(transaction, schema::MINUTES, hour, &name)?.unwrap_or_default();
         all.extend_from_slice(&minutes);
-        let before = blob(transaction, schema::HOUR, hour, &name)?;
-        if let Some(before) = before.and_then(|data| Slice::unpack(&mut &data[..])) {
-            sum.merge(&before);
-        }
-        let mut packed = Vec::new();
-        sum.pack(&mut packed);
         transaction
             .prepare_cached(schema::PUT_MINUTES)?
             .execute(params![hour, name, all])?;
-        transaction
-            .prepare_cached(schema::PUT_HOUR)?
-            .execute(params![hour, name, packed])?;
+        if has_day {
+            add_to(
+                transaction,
+                (schema::DAY, schema::PUT_DAY),
+                day,
+                &name,
+                sum.clone(),
+            )?;
+        }
+        add_to(
+            transaction,
+            (schema::HOUR, schema::PUT_HOUR),
+            hour,
+            &name,
+            sum,
+        )?;
     }
     let mut close = transaction.prepare_cached(schema::CLOSE)?;
-    close.execute([from, to]).map(drop)
+    close.execute([from, to])?;
+    Ok(has_day)
+}
+
+/// Merges more into what is kept of a service at that time.
+fn add_to(
+    transaction: &Transaction<'_>,
+    (get, put): (&str, &str),
+    time: i64,
+    service: &str,
+    mut sum: Slice,
+) -> rusqlite::Result<()> {
+    let before = blob(transaction, get, time, service)?;
+    if let Some(before) = before.and_then(|data| Slice::unpack(&mut &data[..])) {
+        sum.merge(&before);
+    }
+    let mut packed = Vec::new();
+    sum.pack(&mut packed);
+    let mut put = transaction.prepare_cached(put)?;
+    put.execute(params![time, service, packed]).map(drop)
 }
 
 fn fold_day(transaction: &Transaction<'_>, day: i64) -> rusqlite::Result<()> {

@@ -59,7 +59,7 @@ pub(super) const DAY: &str = "SELECT data FROM days WHERE day = ?1 AND service =
 pub(super) const PUT_DAY: &str =
     "INSERT OR REPLACE INTO days (day, service, data) VALUES (?1, ?2, ?3)";
 
-pub(super) const LAST_DAY: &str = "SELECT max(day) FROM days";
+pub(super) const HAS_DAY: &str = "SELECT EXISTS (SELECT 1 FROM days WHERE day = ?1)";
 pub(super) const NEXT_HOUR: &str = "SELECT min(hour) FROM hours WHERE hour >= ?1";
 pub(super) const HOURS_OF: &str =
     "SELECT service, data FROM hours WHERE hour >= ?1 AND hour < ?2 ORDER BY hour";
@@ -99,7 +99,7 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         PUT_HOUR,
         DAY,
         PUT_DAY,
-        LAST_DAY,
+        HAS_DAY,
         NEXT_HOUR,
         HOURS_OF,
         FORGET_MINUTES,

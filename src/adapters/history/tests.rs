@@ -1,3 +1,7 @@
+//! The history as its thread does it, by clocks that the tests set.
+
+mod clocks;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use supervisor_core::history::{Sketch, Slice, bucket};

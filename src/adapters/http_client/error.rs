@@ -63,6 +63,41 @@ pub(crate) enum CallError {
     Half,
 }
 
+/// Where a call has failed: what follows from it depends on little else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the address: nobody can be called there, now or later.
+    Address,
+    /// On our side: there was no room for it.
+    Here,
+    /// On the way to the server, which was not asked anything.
+    OnTheWay,
+    /// Between the question and the answer: the server may have done what it was asked.
+    Between,
+    /// Within the answer.
+    Answer,
+}
+
+impl CallError {
+    /// Where the call has failed.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Address(_) => Place::Address,
+            Self::NoRoom(_) => Place::Here,
+            Self::Trust(_)
+            | Self::Unresolved(_)
+            | Self::Refused
+            | Self::Unreachable(_)
+            | Self::NotReached(_)
+            | Self::Certificate(_)
+            | Self::NotTls
+            | Self::Tls(_) => Place::OnTheWay,
+            Self::Silent(_) | Self::Closed | Self::Broken(_) => Place::Between,
+            Self::NotHttp(_) | Self::Slow(_) | Self::Half => Place::Answer,
+        }
+    }
+}
+
 impl From<SendRequestError> for CallError {
     fn from(error: SendRequestError) -> Self {
         match error {

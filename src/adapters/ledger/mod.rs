@@ -39,6 +39,9 @@ use rows::Garbled;
 const MOST_SET_ASIDE: usize = 3;
 /// Pages kept in memory, in kB: a first scan writes to all of the indices all of the time.
 const CACHE_KB: i64 = 1_024;
+/// Pages of its log after which they are copied into the database, which waits for the disk:
+/// 4 MB. A first scan writes ten times that.
+const CHECKPOINT_PAGES: i64 = 1_024;
 /// How many garbled rows are named.
 const MOST_NAMED: usize = 3;
 
@@ -143,6 +146,7 @@ impl SqliteLedger {
                 check_header(path)?;
                 let connection = raw(path)?;
                 tune(&connection)?;
+                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
                 let meta =
                     fs::metadata(path).map_err(|error| Fault::Unusable(error.to_string()))?;
                 (connection, Some((meta.dev(), meta.ino())))
@@ -434,9 +438,6 @@ impl Ledger for SqliteLedger {
             Step::Queue(pending) => {
                 let seq = self.next_seq();
                 self.with(|connection| {
-                    connection
-                        .prepare_cached(schema::UNQUEUE)?
-                        .execute([&pending.table, &pending.key])?;
                     let mut statement = connection.prepare_cached(schema::QUEUE)?;
                     rows::put_pending(&mut statement, seq, pending)
                 })

@@ -105,8 +105,9 @@ pub(super) const TASKS: &str =
 pub(super) const TASKS_BELOW: &str = task!("WHERE path >= ?1 AND path < ?2 ORDER BY seq");
 pub(super) const CLAIM: &str = "SELECT key FROM task WHERE tbl = ?1 AND from_key = ?2 LIMIT 1";
 pub(super) const UNQUEUE: &str = "DELETE FROM task WHERE tbl = ?1 AND key = ?2";
+/// In place of the row's present one.
 pub(super) const QUEUE: &str =
-    "INSERT INTO task (seq, tbl, key, path, kind, hash, size, mtime, ctime, inode, settled,
+    "INSERT OR REPLACE INTO task (seq, tbl, key, path, kind, hash, size, mtime, ctime, inode, settled,
         mapping, from_key, state, scope, reason, since)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(super) const UNCLAIM: &str =

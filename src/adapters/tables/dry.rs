@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use futures_util::future::{FutureExt as _, ready};
 
-use supervisor_actors::ports::tables::{Held, Tables, Taken};
+use supervisor_actors::ports::tables::{Appetite, Held, Tables, Taken};
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{Row, Table};
 
@@ -24,6 +24,10 @@ fn done<'a, T: 'a>(answer: T) -> Taken<'a, T> {
 impl Tables for DryTables {
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    fn appetite(&self) -> Appetite {
+        self.0.appetite()
     }
 
     fn upsert<'a>(&'a self, _: &'a Table, _: &'a [Row]) -> Taken<'a, ()> {

@@ -35,11 +35,13 @@ pub enum Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     rows: usize,
+    most: usize,
     well: u32,
 }
 
-/// How many rows go in one request at most. More gain nothing (PROTOCOLS 6).
-pub const MOST_ROWS: usize = 100;
+/// So many bytes of documents go in one request, unless a single one has more: they are held in
+/// memory until they are sent, of several requests at once.
+pub const MOST_BYTES: u64 = 2_000_000;
 /// After so many batches that were taken, the next may be larger.
 const WELL: u32 = 8;
 /// A task that has failed so often is sent alone, so that it fails alone.
@@ -81,7 +83,13 @@ impl Batch {
             let like = free.iter().filter(|(pending, other, failures)| {
                 pending.table == first.table && *other == work && *failures < WEAK_AFTER
             });
+            let mut sum = 0;
             like.take(most)
+                .take_while(|(pending, _, _)| {
+                    let first = sum == 0;
+                    sum += size(pending).max(1);
+                    first || sum <= MOST_BYTES
+                })
                 .map(|(pending, _, _)| (*pending).clone())
                 .collect()
         };
@@ -109,6 +117,14 @@ pub fn rows(pending: &Pending) -> impl Iterator<Item = &str> + Clone {
     std::iter::once(pending.key.as_str()).chain(from)
 }
 
+/// About how many bytes its row has.
+fn size(pending: &Pending) -> u64 {
+    match &pending.task {
+        Task::Upsert { content, .. } => content.stat.size,
+        Task::Remove | Task::Unreadable { .. } => 0,
+    }
+}
+
 fn work(pending: &Pending) -> Option<Work> {
     match &pending.task {
         Task::Upsert { from: None, .. } => Some(Work::Upsert),
@@ -120,16 +136,17 @@ fn work(pending: &Pending) -> Option<Work> {
 
 // === impl Pace ===
 
-impl Default for Pace {
-    fn default() -> Self {
+impl Pace {
+    /// Begins with so many, the most that a target is ever sent.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
         Self {
-            rows: MOST_ROWS,
+            rows: most,
+            most,
             well: 0,
         }
     }
-}
 
-impl Pace {
     /// How many rows the next request may have.
     #[must_use]
     pub fn rows(self) -> usize {
@@ -147,7 +164,7 @@ impl Pace {
         self.well += 1;
         if self.well >= WELL {
             self.well = 0;
-            self.rows = (self.rows * 2).min(MOST_ROWS);
+            self.rows = (self.rows * 2).min(self.most);
         }
     }
 }
@@ -300,8 +317,35 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_large_documents_is_short_and_one_that_is_too_large_goes_alone() {
+        let large = |seq: u64, key: &str, size: u64| {
+            let mut pending = upsert(seq, "t", key, None);
+            if let Task::Upsert { content, .. } = &mut pending.task {
+                content.stat.size = size;
+            }
+            pending
+        };
+        let half = MOST_BYTES / 2;
+        let due = [
+            large(1, "a", half),
+            large(2, "b", half),
+            large(3, "c", 1),
+            large(4, "d", MOST_BYTES * 2),
+        ];
+        assert_eq!(next(&due, 100, &[], &[]), Some((Work::Upsert, vec![1, 2])));
+        assert_eq!(
+            next(&due[2..], 100, &[], &[]),
+            Some((Work::Upsert, vec![3]))
+        );
+        assert_eq!(
+            next(&due[3..], 100, &[], &[]),
+            Some((Work::Upsert, vec![4]))
+        );
+    }
+
+    #[test]
     fn the_pace_halves_at_once_and_doubles_slowly() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(100);
         assert_eq!(pace.rows(), 100);
         pace.too_much(100);
         assert_eq!(pace.rows(), 50);
@@ -318,6 +362,6 @@ mod tests {
         for _ in 0..100 {
             pace.taken();
         }
-        assert_eq!(pace.rows(), MOST_ROWS);
+        assert_eq!(pace.rows(), 100);
     }
 }

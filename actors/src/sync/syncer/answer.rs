@@ -30,7 +30,7 @@ impl Syncer {
         let queue = Queue {
             debouncing: hall.shared.debouncing.get(),
             due: sum(|counts| counts.due),
-            in_flight: (self.busy.len() - self.resting.len().min(self.busy.len())) as u64,
+            in_flight: self.stock.in_flight() as u64,
             held: sum(|counts| counts.held),
             parked: sum(|counts| counts.parked) + rivals.len() as u64,
         };
@@ -193,9 +193,9 @@ impl Handler<RetryParked> for Syncer {
                     hall.debouncer.tell(Touched(look));
                 }
                 actor.gate = Gate::default();
-                actor.failures.clear();
-                actor.more = true;
-                actor.parked_dirty = true;
+                actor.stock.forgive(None);
+                actor.stock.more_anywhere();
+                actor.told.parked_may_differ();
                 context.run_later(std::time::Duration::ZERO, |actor, context| {
                     guarded(actor, context, Self::pump);
                 });
@@ -222,7 +222,7 @@ impl Handler<Confirm> for Syncer {
             };
             let confirmed = work.into_actor(actor).map(|done, actor, context| {
                 if done.is_ok() {
-                    actor.more = true;
+                    actor.stock.more_anywhere();
                     context.run_later(std::time::Duration::ZERO, |actor, context| {
                         guarded(actor, context, Self::pump);
                     });

@@ -1,7 +1,8 @@
 //! A lane: one batch, from its files to the target's answers.
 //!
 //! The files are read now, not when they were found changed: what is sent is what is there,
-//! and only if it is still what the task says. What the target refuses is halved until the bad
+//! and only if it is still what the task says. They are read before there is a place in the
+//! line for them. What the target refuses is halved until the bad
 //! rows stand alone; the others are taken.
 
 use std::collections::VecDeque;
@@ -18,13 +19,11 @@ use supervisor_core::sync::{
     Alone, Batch, Document, Frontmatter, OnDelete, Pending, Refusal, Row, Scope, Table, Task, Work,
 };
 
+use super::line::Line;
 use crate::ports::files::Files;
 use crate::ports::tables::Tables;
 use crate::sync::Hall;
 use crate::sync::desk::blocking;
-
-/// So many bytes of rows go in one request, unless a single row has more.
-const MOST_BYTES: usize = 4_000_000;
 
 /// A batch with what became of it.
 #[derive(Debug)]
@@ -58,6 +57,17 @@ pub(super) enum Fate {
 }
 
 impl Sent {
+    /// What is parked besides the rows of the batch, and of which table.
+    pub(super) fn parked_widely(&self) -> Option<(Scope, &str)> {
+        let mut scopes = self.fates.iter().filter_map(|fate| match fate {
+            Fate::Parked(scope, _) if *scope != Scope::Rows => Some(*scope),
+            Fate::Parked(..) | Fate::Waits | Fate::Taken | Fate::TakenBeside | Fate::Stale => None,
+        });
+        scopes
+            .next()
+            .map(|scope| (scope, self.batch.table.as_str()))
+    }
+
     /// A batch over which somebody panicked: it may have been sent.
     pub(super) fn panicked(batch: Batch, panic: &str) -> Self {
         Self {
@@ -82,7 +92,13 @@ struct Ready {
 }
 
 /// Sends a batch.
-pub(super) async fn run(hall: Rc<Hall>, batch: Batch, now: Timestamp, log: Logger) -> Sent {
+pub(super) async fn run(
+    hall: Rc<Hall>,
+    line: Line,
+    batch: Batch,
+    now: Timestamp,
+    log: Logger,
+) -> Sent {
     let mut sent = Sent {
         fates: vec![Fate::Waits; batch.tasks.len()],
         batch,
@@ -108,7 +124,11 @@ pub(super) async fn run(hall: Rc<Hall>, batch: Batch, now: Timestamp, log: Logge
         log,
     };
     match sent.batch.work {
-        Work::Remove => lane.remove(&mut sent).await,
+        Work::Remove => {
+            if let Some(_place) = line.place().await {
+                lane.remove(&mut sent).await;
+            }
+        }
         Work::Upsert | Work::Move => {
             let files = Arc::clone(&hall.files);
             let (table, tasks) = (Arc::clone(&lane.table), sent.batch.tasks.clone());
@@ -127,6 +147,9 @@ pub(super) async fn run(hall: Rc<Hall>, batch: Batch, now: Timestamp, log: Logge
             for (path, remark) in ready.remarks {
                 warn!(lane.log, "sync: {remark}"; "file_path" => path);
             }
+            let Some(_place) = line.place().await else {
+                return sent;
+            };
             if sent.batch.work == Work::Upsert {
                 lane.upsert(&mut sent, ready.rows).await;
             } else {
@@ -144,7 +167,6 @@ fn make(files: &dyn Files, table: &Table, tasks: &[Pending], now: Timestamp) -> 
         stale: Vec::new(),
         remarks: Vec::new(),
     };
-    let mut bytes_so_far = 0;
     for (at, task) in tasks.iter().enumerate() {
         let Task::Upsert {
             content,
@@ -173,12 +195,6 @@ fn make(files: &dyn Files, table: &Table, tasks: &[Pending], now: Timestamp) -> 
             ready.remarks.push((path.clone(), remark));
         }
         let row = Row::of(table, path, &document, found.hash, now);
-        let size = row.size();
-        if bytes_so_far + size > MOST_BYTES && !ready.rows.is_empty() {
-            // The rest waits for the next batch.
-            break;
-        }
-        bytes_so_far += size;
         ready.rows.push((at, row));
     }
     ready

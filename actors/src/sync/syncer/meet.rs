@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   asked ──the same, compared before──────────────────────────────────▶ over
-//!     │ another, or begun anew: the manifest is forgotten ──▶ walked       ▲
-//!     └──the same, never compared──▶ walked ──▶ compared, page by page ────┘
+//!     │ another, or begun anew: the manifest is forgotten ──▶ walked       ▲ ▲
+//!     ├──the same, never compared──▶ walked ──▶ compared, page by page ────┘ │
+//!     └──… and it holds nothing──────────────────────────────────────────────┘
 //! ```
 //!
 //! Comparing spares sending what the target holds already: rows whose hash is that of the task
-//! are taken as they are. It comes after a walk, so that there is a task for every file.
+//! are taken as they are. It comes after a walk, so that there is a task for every file; where
+//! there is nothing to compare with, sending begins while everything is still being walked.
 
 use actix::{ActorFutureExt as _, AsyncContext, Context, WrapFuture as _};
 use slog::{info, warn};
@@ -75,6 +77,8 @@ struct Asked {
 enum Known {
     /// The manifest speaks of it, and it was compared.
     Well,
+    /// It holds nothing that could be compared.
+    Bare,
     /// It was never compared.
     Uncompared,
     /// The manifest spoke of another, and is forgotten.
@@ -156,7 +160,13 @@ impl Syncer {
                     look_up(ledger, &asked)
                 })
             });
-            Ok((identity, known.await))
+            let mut known = known.await;
+            if matches!(known, Ok(Known::Uncompared)) && answered(holds_nothing(&hall)).await? {
+                known = note_compared(&hall, identity.clone())
+                    .await
+                    .map(|()| Known::Bare);
+            }
+            Ok((identity, known))
         };
         context.spawn(work.into_actor(self).map(|asked, actor, context| {
             guarded(actor, context, |actor, context| actor.asked(asked, context));
@@ -191,15 +201,22 @@ impl Syncer {
                         info!(self.guard.world().log, "sync: the target is known";
                             "target" => hall.tables.describe());
                     }
+                    Known::Bare => {
+                        self.gate.answered();
+                        self.meeting.failures = 0;
+                        self.meeting.step = Step_::Over;
+                        info!(self.guard.world().log, "sync: the target holds nothing yet";
+                            "target" => hall.tables.describe());
+                    }
                     Known::Uncompared => self.meeting.step = Step_::Walking { identity },
                     Known::Forgotten => {
                         self.meeting.walked = false;
-                        self.fetched.clear();
+                        self.stock.forget(None);
                         self.meeting.step = Step_::Walking { identity };
                         self.walk_anew(context);
                     }
                 }
-                self.more = true;
+                self.stock.more_anywhere();
                 self.pump(context);
             }
         }
@@ -220,7 +237,7 @@ impl Syncer {
                 if let Some(scanned) = scanned {
                     actor.meeting.scanned(scanned);
                 }
-                actor.more = true;
+                actor.stock.more_anywhere();
                 actor.pump(context);
             });
         }));
@@ -258,11 +275,8 @@ impl Syncer {
                 Ok(Ok(same)) => same,
                 other => return other,
             };
-            let desk = hall.desk.clone();
-            let noted = blocking(move || {
-                desk.transaction(true, |ledger| ledger.set_note(COMPARED, &identity))
-            });
-            Ok(noted.await.map(|()| compared))
+            let noted = note_compared(&hall, identity).await;
+            Ok(noted.map(|()| compared))
         };
         context.spawn(work.into_actor(self).map(|compared, actor, context| {
             guarded(actor, context, |actor, context| {
@@ -285,8 +299,7 @@ impl Syncer {
                 self.hall().shared.count(|totals| totals.skipped += same);
                 info!(self.guard.world().log, "sync: compared with what the target holds";
                     "target" => self.hall().tables.describe(), "same" => same);
-                self.fetched.clear();
-                self.more = true;
+                self.stock.forget(None);
                 self.pump(context);
             }
             Ok(Err(why)) => {
@@ -381,6 +394,29 @@ fn look_up(ledger: &mut dyn Ledger, asked: &Asked) -> Result<Known, StoreError> 
     } else {
         Known::Forgotten
     })
+}
+
+/// There is nothing left to compare that target with.
+async fn note_compared(hall: &Rc<Hall>, identity: String) -> Result<(), StoreError> {
+    let desk = hall.desk.clone();
+    blocking(move || desk.transaction(true, |ledger| ledger.set_note(COMPARED, &identity))).await
+}
+
+/// Whether there is nothing in the target's tables that could be compared.
+async fn holds_nothing(hall: &Rc<Hall>) -> Result<bool, Refusal> {
+    for table in hall.spec.routes.tables() {
+        if table.hash_column().is_none() {
+            continue;
+        }
+        match hall.tables.keys(table, None, 1).await {
+            Ok(page) if page.is_empty() => {}
+            Ok(_) => return Ok(false),
+            // What is sent to it will be refused, with the reason.
+            Err(Refusal::Park { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(true)
 }
 
 /// Compares all tables with what the target holds; how many rows it holds as they should be.

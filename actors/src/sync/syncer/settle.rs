@@ -1,4 +1,7 @@
-//! What follows from a target's answers: put on record first, then said.
+//! Settling: what the target has answered is put on record, lastingly, and only then said.
+//!
+//! One record is made lasting at a time, for that means waiting for the disk. What is answered
+//! meanwhile is settled by the next, all of it together.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +10,6 @@ use actix::{ActorFutureExt as _, AsyncContext, Context, WrapFuture as _};
 use slog::{info, warn};
 
 use supervisor_core::Level;
-use supervisor_core::sync::batch::rows;
 use supervisor_core::sync::document::file_name;
 use supervisor_core::sync::outbox::Step;
 use supervisor_core::sync::{Batch, Pending, Scope, State, Taken, Task, Work};
@@ -19,11 +21,6 @@ use crate::ports::StoreError;
 use crate::ports::ledger::{Ledger, Which};
 use crate::sync::desk::blocking;
 use crate::sync::messages::{Touch, Touched};
-
-/// A task that has failed so often while others went is parked.
-const HOPELESS: u32 = 10;
-/// How many tasks' failures are remembered.
-const MOST_FAILURES: usize = 10_000;
 
 /// What was put on record.
 #[derive(Debug, Default)]
@@ -39,71 +36,93 @@ impl Syncer {
     pub(super) fn send(&mut self, batch: Batch, context: &mut Context<Self>) {
         self.lanes += 1;
         let world = Rc::clone(self.guard.world());
-        let hall = self.hall();
+        let (hall, line) = (self.hall(), self.line.clone());
         let now = world.ports.clock.wall();
         let log = world.log.clone();
-        let wide = self.parked_wide;
         let lost = batch.clone();
         let work = async move {
             // Our own code, or the target's, may panic over what stands in a document.
-            let sent = caught(run(Rc::clone(&hall), batch, now, log)).await;
-            let sent = sent.unwrap_or_else(|panic| Sent::panicked(lost.clone(), &panic));
-            let desk = hall.desk.clone();
-            let settled = blocking(move || {
-                let settled = desk.transaction(true, |ledger| settle(ledger, &sent, wide));
-                Ok((settled, sent))
-            });
-            settled.await.unwrap_or_else(|why| {
-                let sent = Sent::panicked(lost, &why.to_string());
-                (Err(why), sent)
-            })
+            let sent = caught(run(hall, line, batch, now, log)).await;
+            sent.unwrap_or_else(|panic| Sent::panicked(lost, &panic))
         };
-        context.spawn(
-            work.into_actor(self)
-                .map(|(settled, sent), actor, context| {
-                    guarded(actor, context, |actor, context| {
-                        actor.lanes -= 1;
-                        actor.settled(settled, &sent, context);
-                    });
-                }),
-        );
+        context.spawn(work.into_actor(self).map(|sent, actor, context| {
+            guarded(actor, context, |actor, context| {
+                actor.lanes -= 1;
+                actor.judge(&sent, context);
+                actor.answers.push(sent);
+                actor.settle(context);
+                actor.pump(context);
+            });
+        }));
+    }
+
+    /// Settles all answers that have come, unless that is being done.
+    fn settle(&mut self, context: &mut Context<Self>) {
+        if self.settling || self.answers.is_empty() {
+            return;
+        }
+        self.settling = true;
+        let answers = Arc::new(std::mem::take(&mut self.answers));
+        let desk = self.hall().desk.clone();
+        let wide = self.parked_wide;
+        let work = {
+            let answers = Arc::clone(&answers);
+            async move {
+                blocking(move || {
+                    desk.transaction(true, |ledger| {
+                        let mut settled = Settled::default();
+                        for sent in &*answers {
+                            settle(ledger, sent, wide, &mut settled)?;
+                        }
+                        Ok(settled)
+                    })
+                })
+                .await
+            }
+        };
+        context.spawn(work.into_actor(self).map(move |settled, actor, context| {
+            guarded(actor, context, |actor, context| {
+                actor.settling = false;
+                actor.settled(settled, &answers, context);
+            });
+        }));
     }
 
     fn settled(
         &mut self,
         settled: Result<Settled, StoreError>,
-        sent: &Sent,
+        answers: &[Sent],
         context: &mut Context<Self>,
     ) {
-        for task in &sent.batch.tasks {
-            for key in rows(task) {
-                self.busy.remove(&(task.table.clone(), key.to_owned()));
-            }
+        let recorded = settled.is_ok();
+        for sent in answers {
+            let fates = sent.batch.tasks.iter().zip(&sent.fates);
+            self.stock
+                .came_back(fates.map(|(task, fate)| (task, recorded && *fate != Fate::Waits)));
         }
+        self.halted = self
+            .answers
+            .iter()
+            .any(|sent| sent.parked_widely().is_some());
         match settled {
             Ok(settled) => {
                 self.ledger_state(Ok(()));
-                self.say(sent);
+                for sent in answers {
+                    self.say(sent);
+                }
                 if settled.freed > 0 {
-                    self.more = true;
+                    self.stock.more_anywhere();
                 }
                 if !settled.look.is_empty() {
                     let touches = settled.look.into_iter().map(|file_path| Touch {
                         file_path,
                         from: None,
                     });
-                    // Bounded: at most a batch.
+                    // Bounded: at most what was under way.
                     self.hall().debouncer.tell(Touched(touches.collect()));
                 }
-                let over: std::collections::HashSet<u64> = sent
-                    .batch
-                    .tasks
-                    .iter()
-                    .zip(&sent.fates)
-                    .filter(|(_, fate)| **fate != Fate::Waits)
-                    .map(|(task, _)| task.seq)
-                    .collect();
-                self.fetched.retain(|task| !over.contains(&task.seq));
+                self.settle(context);
+                self.pump(context);
             }
             Err(why) => {
                 // The target may have it; it is sent again, which changes nothing there.
@@ -111,72 +130,12 @@ impl Syncer {
                 self.gate.back(self.now());
                 context.run_later(super::PAUSE, |actor, context| {
                     guarded(actor, context, |actor, context| {
-                        actor.more = true;
+                        actor.settle(context);
                         actor.pump(context);
                     });
                 });
-                return;
             }
         }
-        self.judge(sent, context);
-        self.pump(context);
-    }
-
-    /// What follows for the gate, the pace, and tasks that failed.
-    fn judge(&mut self, sent: &Sent, context: &mut Context<Self>) {
-        if let Some(rows) = sent.too_much {
-            self.pace.too_much(rows);
-        }
-        for _ in 0..sent.taken {
-            self.pace.taken();
-            self.proven = true;
-        }
-        for (task, fate) in sent.batch.tasks.iter().zip(&sent.fates) {
-            if *fate != Fate::Waits {
-                self.failures.remove(&task.seq);
-            }
-        }
-        if sent.answered {
-            self.gate.answered();
-        }
-        if sent.fates.contains(&Fate::Waits) {
-            self.more = true;
-        }
-        let Some((after, why)) = &sent.retry else {
-            // The one that went first after a rest was not sent at all, perhaps.
-            self.gate.back(self.now());
-            self.tell_trouble();
-            return;
-        };
-        let failures = |pending: &Pending| self.failures.get(&pending.seq).copied().unwrap_or(0);
-        let alone = sent.batch.is_weak(&failures) && self.gate.trouble().is_none();
-        let mut first = None;
-        for (task, fate) in sent.batch.tasks.iter().zip(&sent.fates) {
-            if *fate == Fate::Waits {
-                first = first.or(Some(task));
-                *self.failures.entry(task.seq).or_default() += 1;
-            }
-        }
-        if self.failures.len() > MOST_FAILURES {
-            let known: std::collections::HashSet<u64> =
-                self.fetched.iter().map(|task| task.seq).collect();
-            self.failures.retain(|seq, _| known.contains(seq));
-        }
-        let now = self.now();
-        let roll = self.guard.world().ports.dice.roll();
-        if alone && let Some(task) = first {
-            // The others go; only this one does not.
-            self.let_rest(task.clone(), why, now, roll, context);
-        } else {
-            self.gate.refused(*after, why, now, roll);
-        }
-        if let Some(task) = first {
-            warn!(self.guard.world().log, "Sync failed for {}: {why}", file_name(&task.file_path);
-                "file_path" => &task.file_path, "table" => &task.table,
-                "rows" => sent.fates.iter().filter(|fate| **fate == Fate::Waits).count(),
-                "again_in_s" => self.rests_for());
-        }
-        self.tell_trouble();
     }
 
     /// Says what was done.
@@ -225,19 +184,8 @@ impl Syncer {
             warn!(world.log, "Sync failed for {}: {why}", file_name(&task.file_path);
                 "file_path" => &task.file_path, "table" => &task.table, "parked" => true);
         }
-        match scope {
-            Scope::Rows => {}
-            Scope::Table => {
-                self.parked_wide = true;
-                self.fetched.retain(|task| task.table != first.table);
-            }
-            Scope::Target => {
-                self.parked_wide = true;
-                self.proven = false;
-                self.fetched.clear();
-            }
-        }
-        self.parked_dirty = true;
+        self.forget_parked(*scope, &first.table);
+        self.told.parked_may_differ();
         let what = match scope {
             Scope::Rows => format!("{} rows of {}", parked.len(), first.table),
             Scope::Table => format!("all rows of {}", first.table),
@@ -249,38 +197,8 @@ impl Syncer {
         );
     }
 
-    /// A task that alone does not go: it rests while the others go on, and is parked in the
-    /// end.
-    fn let_rest(
-        &mut self,
-        task: Pending,
-        why: &str,
-        now: supervisor_core::time::Mono,
-        roll: f64,
-        context: &mut Context<Self>,
-    ) {
-        let failures = self.failures.get(&task.seq).copied().unwrap_or(0);
-        if failures >= HOPELESS {
-            self.park(
-                task,
-                format!("it has failed {failures} times: {why}"),
-                context,
-            );
-            return;
-        }
-        let mut gate = supervisor_core::sync::Gate::default();
-        for _ in 0..failures {
-            let at = gate.until().unwrap_or(now);
-            gate.pass(0, at);
-            gate.refused(None, why, now, roll);
-        }
-        for key in rows(&task) {
-            self.busy.insert((task.table.clone(), key.to_owned()), ());
-        }
-        self.resting.push((gate.until().unwrap_or(now), task));
-    }
-
-    fn park(&mut self, task: Pending, reason: String, context: &mut Context<Self>) {
+    /// Parks a task that does not go.
+    pub(super) fn park(&mut self, task: Pending, reason: String, context: &mut Context<Self>) {
         let desk = self.hall().desk.clone();
         let fates = vec![Fate::Parked(Scope::Rows, reason.clone())];
         let sent = Sent {
@@ -295,7 +213,7 @@ impl Syncer {
             taken: 0,
             answered: false,
         };
-        self.failures.remove(&task.seq);
+        self.stock.forgive(Some(&task));
         let state = State::Parked {
             scope: Scope::Rows,
             reason,
@@ -309,7 +227,7 @@ impl Syncer {
                 if done.is_ok() {
                     actor.say(&sent);
                 }
-                actor.more = true;
+                actor.stock.more_anywhere();
                 actor.pump(context);
             });
         }));
@@ -317,8 +235,12 @@ impl Syncer {
 }
 
 /// Puts a batch's fates on record; blocking. `wide`: whole tables may be parked.
-fn settle(ledger: &mut dyn Ledger, sent: &Sent, wide: bool) -> Result<Settled, StoreError> {
-    let mut settled = Settled::default();
+fn settle(
+    ledger: &mut dyn Ledger,
+    sent: &Sent,
+    wide: bool,
+    settled: &mut Settled,
+) -> Result<(), StoreError> {
     let mut taken = false;
     let mut parked_wide = None;
     for (task, fate) in sent.batch.tasks.iter().zip(&sent.fates) {
@@ -327,7 +249,7 @@ fn settle(ledger: &mut dyn Ledger, sent: &Sent, wide: bool) -> Result<Settled, S
             Fate::Stale => settled.look.push(Arc::from(task.file_path.as_str())),
             Fate::Taken | Fate::TakenBeside => {
                 taken = true;
-                done(ledger, task, fate, &mut settled)?;
+                done(ledger, task, fate, settled)?;
             }
             Fate::Parked(scope, reason) => {
                 let state = State::Parked {
@@ -346,9 +268,9 @@ fn settle(ledger: &mut dyn Ledger, sent: &Sent, wide: bool) -> Result<Settled, S
         ledger.set_states(&Which::Due { table }, &state)?;
     } else if taken && wide {
         let table = sent.batch.table.clone();
-        settled.freed = ledger.set_states(&Which::ParkedWithTable { table }, &State::Due)?;
+        settled.freed += ledger.set_states(&Which::ParkedWithTable { table }, &State::Due)?;
     }
-    Ok(settled)
+    Ok(())
 }
 
 /// The target has done a task.

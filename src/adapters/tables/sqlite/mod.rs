@@ -28,7 +28,7 @@ use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
 
 use supervisor_actors::ports::Clock;
-use supervisor_actors::ports::tables::{Held, Tables, Taken};
+use supervisor_actors::ports::tables::{Appetite, Held, Tables, Taken};
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{Alone, Refusal, Row, Scope, Table};
 
@@ -37,6 +37,17 @@ use crate::adapters::store::open::{check_header, keep_log_on_close, move_aside, 
 
 /// How many damaged databases are kept.
 const MOST_SET_ASIDE: usize = 3;
+/// Pages kept in memory, in kB.
+const CACHE_KB: i64 = 1_024;
+/// Pages of its log after which they are copied into the database, which waits for the disk:
+/// 4 MB, about what two transactions write.
+const CHECKPOINT_PAGES: i64 = 1_024;
+/// Each transaction waits for the disk: a few large ones, of which one is written while the
+/// files of the next are read.
+const APPETITE: Appetite = Appetite {
+    rows: 500,
+    requests: 2,
+};
 
 /// The database as a target.
 pub(crate) struct SqliteTables {
@@ -137,6 +148,10 @@ impl Tables for SqliteTables {
         self.with("what it is".to_owned(), |open| {
             Ok(format!("sqlite {}", make::identity(&open.connection)?))
         })
+    }
+
+    fn appetite(&self) -> Appetite {
+        APPETITE
     }
 
     fn upsert<'a>(&'a self, table: &'a Table, rows: &'a [Row]) -> Taken<'a, ()> {
@@ -241,6 +256,8 @@ impl Database {
         let connection = raw(&self.path)?;
         tune(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         make::identify(&connection)?;
         let meta = fs::metadata(&self.path)
             .map_err(|error| Trouble::File(Fault::Unusable(error.to_string())))?;

@@ -33,7 +33,9 @@ use supervisor_actors::ports::tables::{Held, Tables, Taken};
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{Alone, ContentHash, Refusal, Row, Scope, Table, verdict};
 
-use crate::adapters::http_client::{Answer, Bounds, CallError, HttpCalls, HttpClient, Trust};
+use crate::adapters::http_client::{
+    Answer, Bounds, CallError, HttpCalls, HttpClient, Place, Trust,
+};
 use project::Project;
 
 /// What a mutation is asked to answer: nothing but how many rows it touched.
@@ -138,32 +140,18 @@ impl Supabase {
             self.client.borrow_mut().take();
         }
         let why = format!("{} {error}", self.project.base());
-        match error {
-            CallError::Address(_) => Refusal::Park {
+        match error.place() {
+            Place::Address => Refusal::Park {
                 scope: Scope::Target,
                 why,
             },
-            CallError::Silent(_) | CallError::Closed | CallError::Broken(_) if large => {
-                Refusal::Smaller {
-                    alone: Alone::Retry,
-                    why,
-                }
+            Place::Between if large => Refusal::Smaller {
+                alone: Alone::Retry,
+                why,
+            },
+            Place::Here | Place::OnTheWay | Place::Between | Place::Answer => {
+                Refusal::Retry { after: None, why }
             }
-            CallError::Trust(_)
-            | CallError::NoRoom(_)
-            | CallError::Unresolved(_)
-            | CallError::Refused
-            | CallError::Unreachable(_)
-            | CallError::NotReached(_)
-            | CallError::Certificate(_)
-            | CallError::NotTls
-            | CallError::Tls(_)
-            | CallError::Silent(_)
-            | CallError::Closed
-            | CallError::Broken(_)
-            | CallError::NotHttp(_)
-            | CallError::Slow(_)
-            | CallError::Half => Refusal::Retry { after: None, why },
         }
     }
 

@@ -1,0 +1,81 @@
+//! Clocks that are set, and what cannot be understood: days are whole all the same.
+
+use super::*;
+
+impl World {
+    /// The wall clock alone is set.
+    fn set_by(&mut self, time: i64) {
+        self.clock.wall.fetch_add(time, Ordering::Relaxed);
+        self.pass(Duration::ZERO);
+    }
+
+    fn run(&mut self, sql: &str) {
+        let run =
+            |_: &mut Book, connection: &mut rusqlite::Connection| connection.execute_batch(sql);
+        self.book.with(run).unwrap();
+    }
+
+    fn pulses(&mut self, from: i64, to: i64, step: i64) -> u64 {
+        let page = self.read(from, to, step);
+        page.points.iter().map(|(_, slice)| slice.pulses).sum()
+    }
+}
+
+const DAYS: i64 = 1_440 * MINUTE_MICROS;
+
+#[test]
+fn a_day_of_which_nothing_can_be_understood_holds_nothing_up() {
+    let mut world = World::new();
+    world.healthy(1);
+    let hour = FIRST / 60 - 48;
+    world.run(&format!("INSERT INTO hours VALUES ({hour}, 'old', x'ff')"));
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        world.healthy(1_500);
+        // Nobody listens where the time was up.
+        let _ = done.send(world);
+    });
+    let world = wait.recv_timeout(Duration::from_secs(60));
+    let mut world = world.expect("the thread goes on");
+    assert_eq!(world.count("days"), 1, "the day after is made");
+    assert_eq!(world.count("hours WHERE service = 'old'"), 1);
+}
+
+#[test]
+fn f23_days_are_whole_however_the_clock_was_set_while_they_went_by() {
+    let mut world = World::new();
+    world.healthy(8 * 60);
+    world.set_by(2 * DAYS);
+    world.healthy(1);
+    assert_eq!(world.count("days"), 1, "today was made too early");
+    world.set_by(-2 * DAYS);
+    world.healthy(20 * 60);
+    for step in [1, 60, 1_440] {
+        let pulses = world.pulses(FIRST, FIRST + 1_440, step);
+        // A minute of it was spent two days ahead.
+        assert_eq!(pulses, 6 * (24 * 60 - 1), "{step}");
+    }
+    // Those that were ahead are not lost either when their time comes.
+    world.healthy(3 * 1_440);
+    for step in [1, 60, 1_440] {
+        let pulses = world.pulses(FIRST, FIRST + 4 * 1_440, step);
+        assert_eq!(pulses, 6 * 4 * 1_440, "{step}");
+    }
+}
+
+#[test]
+fn f23_days_are_made_while_later_ones_are_known_and_no_hour_goes_before_its_day() {
+    let mut world = World::new();
+    world.healthy(60);
+    world.set_by(400 * DAYS);
+    // Past a midnight there: that day is made, far ahead of all others.
+    world.healthy(1_440);
+    world.set_by(-400 * DAYS);
+    for _ in 0..380 {
+        world.pass(DAY - MINUTE);
+        world.healthy(1);
+    }
+    assert!((363..=392).contains(&world.count("hours")));
+    let pulses = world.pulses(FIRST, FIRST + 390 * 1_440, 1_440);
+    assert_eq!(pulses, 6 * (60 + 380));
+}
