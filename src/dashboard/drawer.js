@@ -7,7 +7,7 @@ import { $, attribute, coalesce, h, icon, text } from "./dom.js";
 import { address, go, state } from "./state.js";
 import { age } from "./store.js";
 import { cellsIn, strip } from "./strips.js";
-import { foreseen, promise, upcoming } from "./table.js";
+import { foreseen, lives, promise, upcoming } from "./table.js";
 import { LEVELS, bytes, count, figure, percent, span, ticking, when } from "./words.js";
 
 const TABS = [
@@ -188,11 +188,20 @@ export class Drawer {
     if (!entry) return;
     const seconds = age(entry);
     const since = this.since && (Date.now() - new Date(this.since).getTime()) / 1000;
+    const [start, pause] = upcoming(entry, performance.now());
+    const promised = promise(entry.data);
+    const pulses = {
+      "while it runs": "it pulses by living",
+      "on demand": "it pulses on demand",
+      "being learnt": "its interval is being learnt",
+      "": "",
+    };
     const parts = [
       since && `${LEVELS[entry.rank]} for ${span(Math.max(0, since))}`,
-      seconds === null ? "no pulse yet" : `last pulse ${ticking(seconds)} ago`,
-      promise(entry.data) && `expected ${promise(entry.data)}`.replace("expected on demand", "on demand").replace("expected by living", "it pulses by living").replace("expected interval", "its interval is"),
-      upcoming(entry, performance.now()),
+      lives(entry.data) ? "" : seconds === null ? "no pulse yet" : `last pulse ${ticking(seconds)} ago`,
+      pulses[promised] ?? `expected ${promised}`,
+      start && `next start ${start}`,
+      pause && `back ${pause}`,
     ];
     text(this.sub, parts.filter(Boolean).join(" · "));
     this.pane?.tick?.(entry);
@@ -308,11 +317,12 @@ class Overview {
 
   draw({ data }) {
     const rows = [
-      ["Process", data.pid == null ? null : `pid ${data.pid}, generation ${data.generation}`],
+      ["Process", data.pid],
       ["Memory", data.memory == null ? null : bytes(data.memory)],
       [data.state === "external" ? "Watched for" : "Running for", data.uptime == null ? null : span(data.uptime)],
       [data.state === "external" ? "Watched since" : "Started", data.started_at && when(data.started_at)],
-      ["Last pulse", data.last_heartbeat && when(data.last_heartbeat)],
+      ["Generation", data.pid == null ? null : data.generation],
+      ["Last pulse", lives(data) ? null : data.last_heartbeat && when(data.last_heartbeat)],
       ["Pulses", data.total_pulses?.toLocaleString("en")],
       ["Missed now", data.missed > 0 ? count(data.missed, "interval") : null],
       ["Failures in a row", data.consecutive_failures > 0 ? data.consecutive_failures : null],

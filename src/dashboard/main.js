@@ -46,6 +46,7 @@ const feed = new Feed({
   },
   removed(name) {
     store.remove(name);
+    strips.drop(name);
     relist();
     drawer.changed(name);
   },
@@ -116,7 +117,8 @@ function summarise() {
   const overall = store.entries.size > 0 ? store.worst() : "unknown";
   // A number stays with its level where the line breaks.
   const words = sentence(counts).replaceAll(/([0-9]) /g, "$1\u00a0");
-  if (feed.word !== "connecting" && feed.word !== "locked") text($("sentence"), words);
+  const known = feed.word !== "connecting" || store.entries.size > 0;
+  if (known && feed.word !== "locked") text($("sentence"), words);
   attribute($("beat"), "data-overall", overall);
   const icons = $("favicon");
   const wanted = icons.href.replace(/icon-\w+\.svg$/, `icon-${lost ? "lost" : overall}.svg`);
