@@ -182,7 +182,7 @@ fn step(text: &str) -> Result<i64, Problem> {
     /// Longer than anything is kept for, but for days.
     const MOST: i64 = 366 * 1_440;
     let right = || Query::wrong("step", text, "whole minutes such as 1m, 15m, 1h or 1d");
-    let step = humantime::parse_duration(text).map_err(|_| right())?;
+    let step = crate::human_time::duration(text).map_err(|_| right())?;
     let minutes = i64::try_from(step.as_secs() / 60).map_err(|_| right())?;
     let whole = step.as_secs().is_multiple_of(60) && step.subsec_nanos() == 0;
     if whole && (1..=MOST).contains(&minutes) {
