@@ -174,6 +174,31 @@ async fn of_a_service_that_pulses_often_the_latest_is_shown() {
 }
 
 #[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn how_long_a_silence_has_lasted_is_shown_again_and_again() {
+    let stage = Stage::new();
+    let universe = stage
+        .start(vec![external("a", secs(1)), external("b", secs(1_000))])
+        .await;
+    universe.pulse("a");
+    universe.pulse("b");
+    // Critical for long: nothing will happen to it any more.
+    sleep(secs(60)).await;
+    let mut reader = universe.feed.read();
+    sleep(secs(35)).await;
+    let items = reader.next(1_000).expect("all is kept");
+    let shown = |name: &str| {
+        let of_it = items.iter().filter_map(|item| match &item.news {
+            News::Service(view) if view.name.as_str() == name => Some(view.missed),
+            News::Service(_) | News::Removed(_) | News::Event(_) | News::Alert(_) => None,
+        });
+        of_it.collect::<Vec<_>>()
+    };
+    let missed = shown("a");
+    assert!(missed.last() >= Some(&85), "{missed:?}");
+    assert_eq!(shown("b"), [0_u32; 0], "it is well");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
 async fn a_change_is_shown_at_once_whatever_others_do_and_further_ones_wait() {
     let stage = Stage::new();
     let specs = vec![external("busy", secs(10)), external("a", secs(10))];
