@@ -145,19 +145,15 @@ impl Entry {
 
     /// An event has been judged: what that says, and whether it still beats as before.
     pub(super) fn observed(&mut self, before: &Before, at: Moment) -> Noticed {
-        let mut noticed = Noticed::default();
         let (pulses, errors) = self.service.memory().totals();
-        if before.is_run && pulses > before.pulses {
-            let promised = self.promised();
-            noticed = self.track.pulses(1, at.time, promised);
-        }
-        if errors > before.errors {
-            let interval = noticed.interval;
-            noticed = Noticed {
-                interval,
-                ..self.track.error()
-            };
-        }
+        let promised = self.promised();
+        let noticed = match (pulses > before.pulses, errors > before.errors) {
+            // The end of a run is a beat, however it went.
+            (true, _) if before.is_run => self.track.pulses(1, at.time, promised),
+            (_, true) if before.is_run => self.track.failed(at.time, promised),
+            (_, true) => self.track.error(),
+            (_, false) => Noticed::default(),
+        };
         if self.service.generation() != before.generation {
             self.track.begin_anew();
         } else if !self.service.beats() && !self.service.is_resumed() {
