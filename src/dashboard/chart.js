@@ -5,7 +5,14 @@ import { figure, span, when } from "./words.js";
 let library = null;
 
 function load() {
-  library ??= import("./uplot.js").then((module) => module.default);
+  library ??= import("./uplot.js").then(
+    (module) => module.default,
+    (error) => {
+      // Asked for again the next time.
+      library = null;
+      throw error;
+    },
+  );
   return library;
 }
 

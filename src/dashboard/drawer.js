@@ -25,8 +25,11 @@ const RANGES = [
   ["7d", "7 days"],
   ["30d", "30 days"],
 ];
-/** Lines of a log that are kept on the page. */
+/** Lines of a log that are kept on the page, and characters, for a line may never end. */
 const MOST_LINES = 2000;
+const MOST_CHARACTERS = 1_000_000;
+/** How long nobody sees the page before it gives back the connection that its log takes. */
+const UNSEEN = 30_000;
 
 export class Drawer {
   /** `who` says whether somebody is signed in and has `signIn()`. */
@@ -152,7 +155,8 @@ export class Drawer {
     });
     attribute(this.place, "aria-labelledby", `tab-${key}`);
     this.place.className = `pane ${key}`;
-    const pane = { overview: Overview, events: Events, runs: Runs, log: Log, config: Config, connect: Connect }[key] ?? Overview;
+    const panes = { overview: Overview, events: Events, runs: Runs, log: Log, config: Config, connect: Connect };
+    const pane = Object.hasOwn(panes, key) ? panes[key] : Overview;
     this.place.replaceChildren();
     this.pane = new pane(this.place, this.name, this);
     const entry = this.store.get(this.name);
@@ -168,6 +172,14 @@ export class Drawer {
     if (event.service !== this.name) return;
     if (event.kind === "level") this.since = event.time;
     this.pane?.heard?.(event);
+  }
+
+  /** Something may have happened that was not told. */
+  anew() {
+    if (this.name === null) return;
+    this.since = null;
+    this.look();
+    this.pane?.load?.();
   }
 
   /** Since when it is as it is. */
@@ -213,6 +225,7 @@ export class Drawer {
     if (!entry) {
       text(this.lead, this.store.entries.size > 0 ? "There is no service of this name." : "…");
       this.actions.replaceChildren();
+      this.offered = null;
       return;
     }
     const { data } = entry;
@@ -572,15 +585,23 @@ class Log {
     this.place = place;
     this.name = name;
     this.drawer = drawer;
-    this.gone = new AbortController();
+    this.seen = () => {
+      clearTimeout(this.timer);
+      if (document.hidden) this.timer = setTimeout(() => this.gone.abort(), UNSEEN);
+      else if (this.gone.signal.aborted) this.follow();
+    };
+    document.addEventListener("visibilitychange", this.seen);
     this.follow();
   }
 
   leave() {
-    this.gone.abort();
+    clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.seen);
+    this.gone?.abort();
   }
 
   async follow() {
+    this.gone = new AbortController();
     const lines = h("pre", { class: "log", tabindex: "0", "aria-label": `Log of ${this.name}` });
     const note = h("span", { class: "sub" }, "reading …");
     const end = h("input", { type: "checkbox", checked: true });
@@ -597,16 +618,19 @@ class Log {
       text(note, "following");
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let kept = 0;
+      let held = 0;
       for (;;) {
         const { value, done } = await reader.read();
         if (done) break;
         if (!value) continue;
         lines.append(value);
         kept += value.split("\n").length - 1;
-        if (kept > MOST_LINES) {
+        held += value.length;
+        if (kept > MOST_LINES || held > MOST_CHARACTERS) {
           const whole = lines.textContent.split("\n").slice(-MOST_LINES / 2);
-          lines.textContent = whole.join("\n");
+          lines.textContent = whole.join("\n").slice(-MOST_CHARACTERS / 2);
           kept = whole.length;
+          held = lines.textContent.length;
         }
         stay();
       }

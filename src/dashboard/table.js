@@ -295,10 +295,9 @@ class Row {
     attribute(this.soon, "data-start", start ? "" : null);
     const { state } = entry.data;
     const special = ["running", "external"].includes(state) ? "" : state;
-    // Since when, where it matters; an hour is as far as is looked back for a row.
-    const bad = entry.rank < 3 && !special && this.known;
-    const since = this.known?.since == null ? "over 1 h" : ticking((now - this.known.since) / 1000);
-    text(this.state, bad && this.known.cells ? `for ${since}` : special);
+    // Since when, where it matters and is known: seen here, or told by its last events.
+    const since = entry.rank < 3 && !special ? (entry.since ?? this.known?.since) : null;
+    text(this.state, since == null ? special : `for ${ticking((now - since) / 1000)}`);
   }
 }
 
