@@ -16,6 +16,7 @@ use supervisor_core::{ServiceName, Timestamp};
 use super::{Keep, schema};
 use crate::adapters::store::fault::Fault;
 use crate::adapters::store::open::{check_header, move_aside, raw, tune};
+use crate::adapters::store::prune::{DISTRUST, JUMP_MICROS, LEAP_MICROS, ahead, distrust};
 use crate::adapters::store::schema::{Fit, migrate};
 
 /// How many damaged databases are kept.
@@ -28,10 +29,6 @@ const FREE_PAGES: i64 = 2_048;
 const VACUUM_PAGES: u32 = 256;
 /// A silence of the history that is no gap: between two lives that follow each other at once.
 const NO_GAP: i64 = 5_000_000;
-/// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
-const DISTRUST: Duration = Duration::from_secs(24 * 3600);
-/// By how much it must jump to be distrusted.
-const JUMP_MICROS: i64 = 3_600_000_000;
 const MINUTE_MICROS: i64 = 60_000_000;
 
 /// The database on its thread.
@@ -100,12 +97,16 @@ impl Book {
         }
     }
 
-    fn write(&self, connection: &mut Connection, minutes: &Minutes) -> rusqlite::Result<()> {
+    fn write(&mut self, connection: &mut Connection, minutes: &Minutes) -> rusqlite::Result<()> {
         let mut data = Vec::with_capacity(minutes.slices.len() * 32);
         for (name, slice) in &minutes.slices {
             pack_named(&mut data, name.as_str(), slice);
         }
         let transaction = begin(connection)?;
+        if !self.begun {
+            let leapt = since_leap(&transaction, self.clock.wall())?;
+            self.trusted_from = self.clock.mono() + distrust(leapt);
+        }
         if !self.begun
             && let Some(last) = last_kept(&transaction)?
             && minutes.since.0.saturating_sub(last) > NO_GAP
@@ -311,12 +312,6 @@ impl Book {
     }
 }
 
-fn ahead(clock: &dyn Clock) -> i64 {
-    // A sleep of the machine is no jump of its clock.
-    let uptime = i64::try_from(clock.uptime().0 / 1_000).unwrap_or(i64::MAX);
-    clock.wall().0.saturating_sub(uptime)
-}
-
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
@@ -333,6 +328,18 @@ fn last_kept(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     }
     let hour = one(schema::LAST_HOUR)?;
     Ok(hour.map(|hour| (hour + 1) * 60 * MINUTE_MICROS))
+}
+
+/// How long ago, by the wall clock, what is kept leapt to its present date; none where it did
+/// not. A leap is a gap, too.
+fn since_leap(connection: &Connection, wall: Timestamp) -> rusqlite::Result<Option<i64>> {
+    if last_kept(connection)?.is_some_and(|last| wall.0.saturating_sub(last) > LEAP_MICROS) {
+        return Ok(Some(0));
+    }
+    let leapt: Option<i64> = connection
+        .prepare_cached(schema::LAST_LEAP)?
+        .query_row([LEAP_MICROS, wall.0], |row| row.get(0))?;
+    Ok(leapt.map(|leapt| wall.0.saturating_sub(leapt)))
 }
 
 fn add_gap(

@@ -39,7 +39,8 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 pub(super) const ADD: &str = "INSERT INTO open (minute, until, data) VALUES (?1, ?2, ?3)";
-pub(super) const LAST_UNTIL: &str = "SELECT max(until) FROM open";
+/// As they were written: by its date the last one may be one of a clock that was wrong.
+pub(super) const LAST_UNTIL: &str = "SELECT (SELECT until FROM open ORDER BY n DESC LIMIT 1)";
 pub(super) const LAST_HOUR: &str = "SELECT max(hour) FROM hours";
 pub(super) const ENDED_HOUR: &str =
     "SELECT minute / 60 FROM open WHERE minute < ?1 ORDER BY n LIMIT 1";
@@ -77,6 +78,8 @@ pub(super) const DELETE_DAYS: &str = "DELETE FROM days WHERE day < ?1 AND servic
 
 pub(super) const ADD_GAP: &str =
     "INSERT OR REPLACE INTO gap (began, ended, reason) VALUES (?1, ?2, ?3)";
+pub(super) const LAST_LEAP: &str =
+    "SELECT max(ended) FROM gap WHERE ended - began > ?1 AND ended <= ?2";
 pub(super) const GAPS: &str = "SELECT began, ended, reason FROM gap
     WHERE ended > ?1 AND began < ?2 ORDER BY began LIMIT 1000";
 
@@ -109,6 +112,7 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         DELETE_HOURS,
         DELETE_DAYS,
         ADD_GAP,
+        LAST_LEAP,
         GAPS,
     ],
 };

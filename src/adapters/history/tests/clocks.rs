@@ -79,3 +79,31 @@ fn f23_days_are_made_while_later_ones_are_known_and_no_hour_goes_before_its_day(
     let pulses = world.pulses(FIRST, FIRST + 390 * 1_440, 1_440);
     assert_eq!(pulses, 6 * (60 + 380));
 }
+
+#[test]
+fn f23_a_clock_that_is_wrong_from_the_beginning_makes_nothing_old() {
+    let mut world = World::new();
+    world.healthy(100);
+    let before = format!("WHERE hour < {}", FIRST / 60 + 24);
+    for _ in 0..2 {
+        // Also when it died before its clock was set.
+        world.set_by(400 * DAYS);
+        world.again_after(10 * MINUTE);
+        world.healthy(3);
+        world.again_after(MINUTE);
+        world.healthy(3);
+        assert_eq!(world.count(&format!("minutes {before}")), 2);
+        assert_eq!(world.count(&format!("hours {before}")), 2);
+        world.set_by(-400 * DAYS);
+        world.healthy(1);
+    }
+    let page = world.read(FIRST, FIRST + 100, 1);
+    assert_eq!(sums(&page).1, 600);
+    // One that goes on for a day is believed.
+    world.set_by(400 * DAYS);
+    world.again_after(MINUTE);
+    world.healthy(1_440 + 70);
+    assert_eq!(world.count(&format!("hours {before}")), 0);
+    let day = FIRST / 1_440;
+    assert_eq!(world.count(&format!("days WHERE day = {day}")), 1);
+}
