@@ -161,28 +161,34 @@ struct Desk {
 impl Desk {
     fn run(mut self, todo: &Receiver<Job>) {
         while let Ok(job) = todo.recv() {
-            match job {
-                Job::Keep(minutes) => {
-                    let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some((since, until)) = lost.take() {
-                        self.book.lack(since, until, "the disk did not keep up");
-                    }
-                    drop(lost);
-                    let kept = self.book.keep(&minutes);
-                    self.say(kept);
-                }
-                // One who asks no longer is told nothing.
-                Job::Read(query, reply) => drop(reply.send(self.book.read(&query))),
-                Job::Delete(service, before, reply) => {
-                    drop(reply.send(self.book.delete(&service, before)));
-                }
-                Job::Finish(done) => {
-                    // Somebody waits for it, or no longer.
-                    let _ = done.send(());
-                }
-            }
+            self.job(job);
             for notice in self.book.notices() {
                 error!(self.log, "history notice"; "notice" => notice);
+            }
+        }
+    }
+
+    fn job(&mut self, job: Job) {
+        match job {
+            Job::Keep(minutes) => {
+                let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((since, until)) = lost.take() {
+                    self.book.lack(since, until, "the disk did not keep up");
+                }
+                drop(lost);
+                let kept = self.book.keep(&minutes);
+                self.say(kept);
+            }
+            // Those who gave up waiting do not hold up those who still wait.
+            Job::Read(_, reply) if reply.is_closed() => {}
+            // One who asks no longer is told nothing.
+            Job::Read(query, reply) => drop(reply.send(self.book.read(&query))),
+            Job::Delete(service, before, reply) => {
+                drop(reply.send(self.book.delete(&service, before)));
+            }
+            Job::Finish(done) => {
+                // Somebody waits for it, or no longer.
+                let _ = done.send(());
             }
         }
     }

@@ -61,6 +61,8 @@ pub(super) const PUT_DAY: &str =
     "INSERT OR REPLACE INTO days (day, service, data) VALUES (?1, ?2, ?3)";
 
 pub(super) const HAS_DAY: &str = "SELECT EXISTS (SELECT 1 FROM days WHERE day = ?1)";
+pub(super) const NEXT_DAY: &str = "SELECT min(day) FROM days WHERE day >= ?1";
+pub(super) const NEXT_MINUTES: &str = "SELECT min(hour) FROM minutes WHERE hour >= ?1";
 pub(super) const NEXT_HOUR: &str = "SELECT min(hour) FROM hours WHERE hour >= ?1";
 pub(super) const HOURS_OF: &str =
     "SELECT service, data FROM hours WHERE hour >= ?1 AND hour < ?2 ORDER BY hour";
@@ -103,6 +105,8 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         DAY,
         PUT_DAY,
         HAS_DAY,
+        NEXT_DAY,
+        NEXT_MINUTES,
         NEXT_HOUR,
         HOURS_OF,
         FORGET_MINUTES,

@@ -1,6 +1,7 @@
 //! The history as its thread does it, by clocks that the tests set.
 
 mod clocks;
+mod reading;
 mod year;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
