@@ -42,6 +42,8 @@ pub(super) const ADD: &str = "INSERT INTO open (minute, until, data) VALUES (?1,
 /// As they were written: by its date the last one may be one of a clock that was wrong.
 pub(super) const LAST_UNTIL: &str = "SELECT (SELECT until FROM open ORDER BY n DESC LIMIT 1)";
 pub(super) const LAST_HOUR: &str = "SELECT max(hour) FROM hours";
+pub(super) const UNTIL_BEFORE: &str = "SELECT max(until) FROM open WHERE until <= ?1";
+pub(super) const HOUR_BEFORE: &str = "SELECT max(hour) FROM hours WHERE hour < ?1";
 pub(super) const ENDED_HOUR: &str =
     "SELECT minute / 60 FROM open WHERE minute < ?1 ORDER BY n LIMIT 1";
 pub(super) const OPEN: &str =
@@ -93,6 +95,8 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         ADD,
         LAST_UNTIL,
         LAST_HOUR,
+        UNTIL_BEFORE,
+        HOUR_BEFORE,
         ENDED_HOUR,
         OPEN,
         CLOSE,

@@ -25,6 +25,8 @@ const KEEP: Keep = Keep {
 /// Clocks that stand until they are set.
 struct SetClock {
     mono: AtomicU64,
+    /// How long the machine was suspended, in nanoseconds.
+    asleep: AtomicU64,
     wall: AtomicI64,
 }
 
@@ -34,7 +36,7 @@ impl Clock for SetClock {
     }
 
     fn uptime(&self) -> Mono {
-        self.mono()
+        Mono(self.mono().0 + self.asleep.load(Ordering::Relaxed))
     }
 
     fn wall(&self) -> Timestamp {
@@ -54,6 +56,7 @@ impl World {
         let home = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock {
             mono: AtomicU64::new(1_000_000_000_000),
+            asleep: AtomicU64::new(0),
             wall: AtomicI64::new(FIRST * MINUTE_MICROS),
         });
         let book = Book::new(home.path(), KEEP, clock.clone());
