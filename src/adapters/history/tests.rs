@@ -1,10 +1,11 @@
 //! The history as its thread does it, by clocks that the tests set.
 
 mod clocks;
+mod panics;
 mod reading;
 mod year;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use supervisor_core::history::{Sketch, Slice, bucket};
 use supervisor_core::metrics::Rollup;
