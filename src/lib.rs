@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod footprint;
 mod http;
+mod human_time;
 mod library;
 mod maintenance;
 mod mirror;

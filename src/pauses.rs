@@ -19,6 +19,7 @@ use supervisor_core::ServiceName;
 use supervisor_core::deacon::{Estop, PauseFile};
 
 use crate::adapters::file_watch::{FileWatch, Watched};
+use crate::adapters::sight::Sight;
 use crate::adapters::small_file::look;
 
 /// How often it is looked whether all are paused that should be: some may be new.
@@ -76,14 +77,14 @@ pub(crate) fn estop_stands(estop: &Path) -> Option<String> {
 impl Pauses {
     /// Sees to it until it is dropped.
     pub(crate) async fn run(self) {
-        let estop = self.watch.watch(&self.estop, SEE_TO_IT);
+        let mut estop = Sight::of(&self.estop);
         let files: Vec<(ServiceName, Watched)> = self
             .files
             .iter()
             .map(|(name, path)| (name.clone(), self.watch.watch(path, SEE_TO_IT)))
             .collect();
         let mut wanted = Wanted {
-            all: self.estopped(&estop).await,
+            all: self.estopped().await,
             some: HashMap::new(),
         };
         for (name, file) in &files {
@@ -115,7 +116,7 @@ impl Pauses {
                 }
             };
             match next.and_then(|index| files.get(index)) {
-                None => wanted.all = self.estopped(&estop).await,
+                None => wanted.all = self.estopped().await,
                 Some((name, file)) => self.read_into(&mut wanted, name, file).await,
             }
             unseen = true;
@@ -123,8 +124,8 @@ impl Pauses {
     }
 
     /// Why all are paused, if they are. A file that cannot be read stops all the same.
-    async fn estopped(&self, file: &Watched) -> Option<String> {
-        let path = file.path().to_owned();
+    async fn estopped(&self) -> Option<String> {
+        let path = self.estop.clone();
         let looked = actix_rt::task::spawn_blocking(move || estop_stands(&path)).await;
         looked.unwrap_or_else(|_panicked| Some(Estop::default().why()))
     }

@@ -31,6 +31,9 @@ use crate::ports::EventRow;
 
 /// How many events, alerts and farewells are kept.
 pub const MOST_EVENTS: usize = 16_384;
+/// And how much they may take, in bytes of what they say: anybody may report errors with long
+/// messages, and each is kept as it is and as the text that is sent.
+pub const MOST_BYTES: usize = 8 << 20;
 
 /// What has changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +73,10 @@ struct Kept {
     items: BTreeMap<u64, Arc<Item>>,
     /// The news of each service.
     services: HashMap<ServiceName, u64>,
-    /// The numbers of all others.
-    events: VecDeque<u64>,
+    /// The numbers of all others, and what each takes.
+    events: VecDeque<(u64, usize)>,
+    /// What these take together.
+    bytes: usize,
     last: u64,
     /// Whoever has come less far has lost something.
     floor: u64,
@@ -88,6 +93,24 @@ pub struct Reader {
 /// Who reads has come less far than what is still kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behind;
+
+// === impl News ===
+
+impl News {
+    /// What it takes for as long as it is kept; nothing of a service, of which only the latest is.
+    fn bytes(&self) -> Option<usize> {
+        /// Of what is short.
+        const REST: usize = 256;
+        let words = match self {
+            Self::Service(_) => return None,
+            Self::Removed(_) => 0,
+            Self::Event(row) => row.reason.len(),
+            Self::Alert(alert) => alert.reason.len() + alert.members.len() * 64,
+        };
+        // Once as it is, once as text.
+        Some(REST + 2 * words)
+    }
+}
 
 // === impl Item ===
 
@@ -113,6 +136,7 @@ impl Feed {
                 items: BTreeMap::new(),
                 services: HashMap::new(),
                 events: VecDeque::new(),
+                bytes: 0,
                 last,
                 floor: last,
             }),
@@ -170,6 +194,7 @@ impl Feed {
             kept.items = BTreeMap::new();
             kept.services = HashMap::new();
             kept.events = VecDeque::new();
+            kept.bytes = 0;
         }
     }
 
@@ -208,26 +233,27 @@ impl Kept {
         let id = self.last;
         let outrun = match &news {
             News::Service(view) => self.services.insert(view.name.clone(), id),
-            News::Removed(name) => {
-                self.events.push_back(id);
-                self.services.remove(name)
-            }
-            News::Event(_) | News::Alert(_) => {
-                self.events.push_back(id);
-                None
-            }
+            News::Removed(name) => self.services.remove(name),
+            News::Event(_) | News::Alert(_) => None,
         };
         if let Some(outrun) = outrun {
             self.items.remove(&outrun);
         }
-        if self.events.len() > MOST_EVENTS
-            && let Some(lost) = self.events.pop_front()
-        {
+        let bytes = news.bytes();
+        let text = OnceLock::new();
+        self.items.insert(id, Arc::new(Item { id, news, text }));
+        if let Some(bytes) = bytes {
+            self.events.push_back((id, bytes));
+            self.bytes += bytes;
+        }
+        while self.events.len() > MOST_EVENTS || self.bytes > MOST_BYTES {
+            let Some((lost, bytes)) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= bytes;
             self.items.remove(&lost);
             self.floor = self.floor.max(lost);
         }
-        let text = OnceLock::new();
-        self.items.insert(id, Arc::new(Item { id, news, text }));
     }
 }
 
@@ -347,6 +373,41 @@ mod tests {
         let (mut again, held) = feed.read_after(at);
         assert!(!held);
         assert_eq!(numbers(&mut again), [0_i64; 0]);
+    }
+
+    #[test]
+    fn f69_long_messages_push_each_other_out() {
+        let feed = Feed::new(Timestamp(7));
+        let mut slow = feed.read();
+        let long = |n| match event(n) {
+            News::Event(row) => News::Event(Box::new(EventRow {
+                reason: "x".repeat(10_000),
+                ..*row
+            })),
+            other => other,
+        };
+        feed.tell((0..2_000).map(long));
+        let kept = feed.kept();
+        assert!(kept.bytes <= MOST_BYTES);
+        assert!(kept.events.len() > 300, "{}", kept.events.len());
+        assert_eq!(kept.items.len(), kept.events.len());
+        drop(kept);
+        assert_eq!(slow.next(1).expect_err("the first is lost"), Behind);
+        // One that is larger than all together leaves nothing behind, and breaks nothing.
+        let mut reader = feed.read();
+        feed.tell([News::Event(Box::new(EventRow {
+            id: 1,
+            time: String::new(),
+            service: "a".to_owned(),
+            kind: "error".to_owned(),
+            from: None,
+            to: None,
+            reason: "x".repeat(MOST_BYTES),
+        }))]);
+        assert_eq!(feed.kept().bytes, 0);
+        assert_eq!(reader.next(1).expect_err("it was lost"), Behind);
+        feed.tell([event(2)]);
+        assert_eq!(feed.kept().items.len(), 1);
     }
 
     #[test]

@@ -262,7 +262,7 @@ impl Supervisor {
             clocks: None,
             fired: Vec::new(),
             showing: Showing::default(),
-            observing: Observing::new(present.wall),
+            observing: Observing::new(present),
             weighing: Weighing::default(),
         }
     }

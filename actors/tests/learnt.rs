@@ -11,6 +11,7 @@ use supervisor_actors::testing::{
 };
 use supervisor_core::policy::IntervalSource;
 use supervisor_core::rhythm::Trend;
+use supervisor_core::run::{RunEnd, RunSign};
 use supervisor_core::{Level, ServiceName};
 use tokio::time::sleep;
 
@@ -309,4 +310,62 @@ async fn one_that_errs_more_often_than_it_used_to_is_told_of() {
     let noted = universe.events("a").await;
     let alerted = |event: &&supervisor_actors::ports::EventRow| event.kind == "alert";
     assert!(noted.iter().any(|event| alerted(&event)), "{noted:?}");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn of_a_service_that_pulses_on_demand_only_the_errors_make_a_trend() {
+    let stage = Stage::new();
+    let mut desk = external("desk", secs(30));
+    std::sync::Arc::make_mut(&mut desk.policy).on_demand = true;
+    let universe = stage.start(vec![desk]).await;
+    let handle = universe.directory.get("desk").expect("a handle");
+    for n in 0..200 {
+        universe.pulse("desk");
+        sleep(ms(100 * (n % 13))).await;
+    }
+    let view = universe.view("desk").await;
+    assert_eq!((view.trend, view.interval_source), (None, None));
+    for _ in 0..30 {
+        let error = Inform::Error {
+            message: "no answer".to_owned(),
+            critical: false,
+        };
+        let _place = handle.inform(stage.clock.mono(), error).await;
+        universe.pulse("desk");
+        sleep(ms(100)).await;
+    }
+    assert_eq!(universe.view("desk").await.trend, Some(Trend::Erring));
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn runs_that_end_well_are_beats_and_others_are_errors() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![learning("job", secs(30))]).await;
+    let handle = universe.directory.get("job").expect("a handle");
+    let end = async |failed| {
+        let end = RunSign::End(RunEnd {
+            failed,
+            ..RunEnd::default()
+        });
+        let told = handle.inform(stage.clock.mono(), Inform::Run(end)).await;
+        assert_eq!(told, Ok(()));
+        sleep(secs(20)).await;
+    };
+    for _ in 0..150 {
+        end(false).await;
+    }
+    let view = universe.view("job").await;
+    assert_eq!(
+        (view.interval, view.trend, view.status),
+        (Some(22.0), Some(Trend::Steady), Level::Healthy)
+    );
+    for _ in 0..25 {
+        end(true).await;
+        end(false).await;
+    }
+    let view = universe.view("job").await;
+    assert_eq!(
+        (view.interval, view.trend),
+        (Some(22.0), Some(Trend::Erring))
+    );
 }

@@ -69,6 +69,68 @@ async fn the_minute_under_way_is_kept_when_we_stop() {
 }
 
 #[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn f24_a_minute_ends_where_the_machine_was_suspended() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![external("a", secs(10))]).await;
+    universe.pulse("a");
+    sleep(secs(70)).await;
+    let before = stage.clock.wall();
+    stage.clock.suspend(secs(3_600));
+    sleep(secs(70)).await;
+    let (mut until, mut lacking) = (None::<i64>, Vec::new());
+    for minutes in stage.history.minutes() {
+        let (since, end) = (minutes.since.0, minutes.until.0);
+        assert!(end - since <= 61_000_000, "{minutes:?}");
+        let known: Vec<u64> = minutes
+            .slices
+            .iter()
+            .map(|(_, one)| one.covered())
+            .collect();
+        assert!(
+            known
+                .iter()
+                .all(|ms| ms.abs_diff((end - since) as u64 / 1_000) < 1_500),
+            "{minutes:?}"
+        );
+        if let Some(until) = until
+            && since - until > 1_000_000
+        {
+            lacking.push((until, since));
+        }
+        until = Some(end);
+    }
+    let [(from, to)] = lacking[..] else {
+        panic!("one stretch is lacking: {lacking:?}");
+    };
+    assert!((from - before.0).abs() < 2_000_000, "{from} {before:?}");
+    assert!((to - from - 3_600_000_000).abs() < 2_000_000, "{from} {to}");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn one_that_leaves_keeps_the_minute_under_way() {
+    let stage = Stage::new();
+    let universe = stage.start(vec![]).await;
+    let name = supervisor_core::ServiceName::new("late").expect("a name");
+    let says = supervisor_actors::registration::Registration::new(name.clone(), secs(10));
+    let answer = universe.supervisor.register(says).await;
+    answer.expect("answers").expect("registered");
+    universe.pulse("late");
+    sleep(secs(5)).await;
+    universe.pulse("late");
+    settle().await;
+    let answer = universe.supervisor.unregister(&name).await;
+    answer.expect("answers").expect("gone").expect("recorded");
+    sleep(secs(120)).await;
+    let minutes = stage.history.of("late");
+    let pulses: u64 = minutes.iter().map(|(_, slice)| slice.pulses).sum();
+    assert_eq!((minutes.len(), pulses), (1, 2), "{minutes:?}");
+    assert!(
+        (4_900..=5_200).contains(&minutes[0].1.covered()),
+        "{minutes:?}"
+    );
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
 async fn one_that_slows_down_is_told_of_long_before_it_is_late() {
     let stage = Stage::new();
     let universe = stage.start(vec![external("drifter", secs(30))]).await;
@@ -171,6 +233,31 @@ async fn of_a_service_that_pulses_often_the_latest_is_shown() {
     drop(reader);
     sleep(secs(70)).await;
     assert!(!universe.feed.is_on(), "nobody looks on any more");
+}
+
+#[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]
+async fn how_long_a_silence_has_lasted_is_shown_again_and_again() {
+    let stage = Stage::new();
+    let universe = stage
+        .start(vec![external("a", secs(1)), external("b", secs(1_000))])
+        .await;
+    universe.pulse("a");
+    universe.pulse("b");
+    // Critical for long: nothing will happen to it any more.
+    sleep(secs(60)).await;
+    let mut reader = universe.feed.read();
+    sleep(secs(35)).await;
+    let items = reader.next(1_000).expect("all is kept");
+    let shown = |name: &str| {
+        let of_it = items.iter().filter_map(|item| match &item.news {
+            News::Service(view) if view.name.as_str() == name => Some(view.missed),
+            News::Service(_) | News::Removed(_) | News::Event(_) | News::Alert(_) => None,
+        });
+        of_it.collect::<Vec<_>>()
+    };
+    let missed = shown("a");
+    assert!(missed.last() >= Some(&85), "{missed:?}");
+    assert_eq!(shown("b"), [0_u32; 0], "it is well");
 }
 
 #[actix_rt::test(system = "supervisor_actors::testing::PausedSystem")]

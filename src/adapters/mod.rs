@@ -21,6 +21,7 @@ pub(crate) mod output;
 pub(crate) mod own_process;
 pub(crate) mod processes;
 pub(crate) mod quiet;
+pub(crate) mod sight;
 pub(crate) mod sinks;
 pub(crate) mod small_file;
 pub(crate) mod stand_in;

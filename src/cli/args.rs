@@ -566,7 +566,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string());
     }
-    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s, 5m or 1h 30m"))
+    crate::human_time::duration(text).map_err(|e| format!("{e}; write it as 90s, 5m or 1h 30m"))
 }
 
 /// A duration ago, or a date.

@@ -99,7 +99,7 @@ pub(crate) fn from_text(text: &str) -> Result<Duration, Bad> {
     if text.split(month).any(|unit| unit == "M") {
         return bad("has an unclear unit, M", "m is minutes: \"5m\"");
     }
-    match humantime::parse_duration(text) {
+    match crate::human_time::duration(text) {
         Ok(duration) => bounded(duration),
         // humantime wants a unit even here.
         Err(_) if text == "0" => Ok(Duration::ZERO),

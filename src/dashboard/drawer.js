@@ -7,7 +7,7 @@ import { $, attribute, coalesce, h, icon, text } from "./dom.js";
 import { address, go, state } from "./state.js";
 import { age } from "./store.js";
 import { cellsIn, strip } from "./strips.js";
-import { foreseen, promise, upcoming } from "./table.js";
+import { foreseen, lives, promise, upcoming } from "./table.js";
 import { LEVELS, bytes, count, figure, percent, span, ticking, when } from "./words.js";
 
 const TABS = [
@@ -25,8 +25,11 @@ const RANGES = [
   ["7d", "7 days"],
   ["30d", "30 days"],
 ];
-/** Lines of a log that are kept on the page. */
+/** Lines of a log that are kept on the page, and characters, for a line may never end. */
 const MOST_LINES = 2000;
+const MOST_CHARACTERS = 1_000_000;
+/** How long nobody sees the page before it gives back the connection that its log takes. */
+const UNSEEN = 30_000;
 
 export class Drawer {
   /** `who` says whether somebody is signed in and has `signIn()`. */
@@ -152,7 +155,8 @@ export class Drawer {
     });
     attribute(this.place, "aria-labelledby", `tab-${key}`);
     this.place.className = `pane ${key}`;
-    const pane = { overview: Overview, events: Events, runs: Runs, log: Log, config: Config, connect: Connect }[key] ?? Overview;
+    const panes = { overview: Overview, events: Events, runs: Runs, log: Log, config: Config, connect: Connect };
+    const pane = Object.hasOwn(panes, key) ? panes[key] : Overview;
     this.place.replaceChildren();
     this.pane = new pane(this.place, this.name, this);
     const entry = this.store.get(this.name);
@@ -168,6 +172,14 @@ export class Drawer {
     if (event.service !== this.name) return;
     if (event.kind === "level") this.since = event.time;
     this.pane?.heard?.(event);
+  }
+
+  /** Something may have happened that was not told. */
+  anew() {
+    if (this.name === null) return;
+    this.since = null;
+    this.look();
+    this.pane?.load?.();
   }
 
   /** Since when it is as it is. */
@@ -188,11 +200,20 @@ export class Drawer {
     if (!entry) return;
     const seconds = age(entry);
     const since = this.since && (Date.now() - new Date(this.since).getTime()) / 1000;
+    const [start, pause] = upcoming(entry, performance.now());
+    const promised = promise(entry.data);
+    const pulses = {
+      "while it runs": "it pulses by living",
+      "on demand": "it pulses on demand",
+      "being learnt": "its interval is being learnt",
+      "": "",
+    };
     const parts = [
       since && `${LEVELS[entry.rank]} for ${span(Math.max(0, since))}`,
-      seconds === null ? "no pulse yet" : `last pulse ${ticking(seconds)} ago`,
-      promise(entry.data) && `expected ${promise(entry.data)}`.replace("expected on demand", "on demand").replace("expected by living", "it pulses by living").replace("expected interval", "its interval is"),
-      upcoming(entry, performance.now()),
+      lives(entry.data) ? "" : seconds === null ? "no pulse yet" : `last pulse ${ticking(seconds)} ago`,
+      pulses[promised] ?? `expected ${promised}`,
+      start && `next start ${start}`,
+      pause && `back ${pause}`,
     ];
     text(this.sub, parts.filter(Boolean).join(" · "));
     this.pane?.tick?.(entry);
@@ -204,6 +225,7 @@ export class Drawer {
     if (!entry) {
       text(this.lead, this.store.entries.size > 0 ? "There is no service of this name." : "…");
       this.actions.replaceChildren();
+      this.offered = null;
       return;
     }
     const { data } = entry;
@@ -308,11 +330,12 @@ class Overview {
 
   draw({ data }) {
     const rows = [
-      ["Process", data.pid == null ? null : `pid ${data.pid}, generation ${data.generation}`],
+      ["Process", data.pid],
       ["Memory", data.memory == null ? null : bytes(data.memory)],
       [data.state === "external" ? "Watched for" : "Running for", data.uptime == null ? null : span(data.uptime)],
       [data.state === "external" ? "Watched since" : "Started", data.started_at && when(data.started_at)],
-      ["Last pulse", data.last_heartbeat && when(data.last_heartbeat)],
+      ["Generation", data.pid == null ? null : data.generation],
+      ["Last pulse", lives(data) ? null : data.last_heartbeat && when(data.last_heartbeat)],
       ["Pulses", data.total_pulses?.toLocaleString("en")],
       ["Missed now", data.missed > 0 ? count(data.missed, "interval") : null],
       ["Failures in a row", data.consecutive_failures > 0 ? data.consecutive_failures : null],
@@ -562,15 +585,23 @@ class Log {
     this.place = place;
     this.name = name;
     this.drawer = drawer;
-    this.gone = new AbortController();
+    this.seen = () => {
+      clearTimeout(this.timer);
+      if (document.hidden) this.timer = setTimeout(() => this.gone.abort(), UNSEEN);
+      else if (this.gone.signal.aborted) this.follow();
+    };
+    document.addEventListener("visibilitychange", this.seen);
     this.follow();
   }
 
   leave() {
-    this.gone.abort();
+    clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.seen);
+    this.gone?.abort();
   }
 
   async follow() {
+    this.gone = new AbortController();
     const lines = h("pre", { class: "log", tabindex: "0", "aria-label": `Log of ${this.name}` });
     const note = h("span", { class: "sub" }, "reading …");
     const end = h("input", { type: "checkbox", checked: true });
@@ -587,16 +618,19 @@ class Log {
       text(note, "following");
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let kept = 0;
+      let held = 0;
       for (;;) {
         const { value, done } = await reader.read();
         if (done) break;
         if (!value) continue;
         lines.append(value);
         kept += value.split("\n").length - 1;
-        if (kept > MOST_LINES) {
+        held += value.length;
+        if (kept > MOST_LINES || held > MOST_CHARACTERS) {
           const whole = lines.textContent.split("\n").slice(-MOST_LINES / 2);
-          lines.textContent = whole.join("\n");
+          lines.textContent = whole.join("\n").slice(-MOST_CHARACTERS / 2);
           kept = whole.length;
+          held = lines.textContent.length;
         }
         stay();
       }

@@ -18,10 +18,17 @@ const LONGEST_RETRY = 5_000;
 const POLL = 2_000;
 /** How often somebody who polls looks whether there is a stream by now. */
 const LOOK_AGAIN = 60_000;
+/**
+ * A page that nobody sees gives its connection back after this, and then only glances at the
+ * stream as often: browsers allow six connections to a host, so six open tabs would be all.
+ */
+const UNSEEN = 30_000;
+const GLANCE = 1_500;
 
 export class Feed {
   /**
-   * @param hear an object with `snapshot({services, overall})`, `service(object)`,
+   * @param hear an object with `snapshot({services, overall}, anew)` (`anew`: what came between
+   *   is not told), `service(object)`,
    *   `removed(name)`, `event(object)`, `alert(object)`, `signal(word, why)`,
    *   `locked()` where reading needs a session.
    */
@@ -35,6 +42,16 @@ export class Feed {
     this.stopped = false;
     this.wake = null;
     this.losing = null;
+    this.unseen = document.hidden ? performance.now() : null;
+    document.addEventListener("visibilitychange", () => {
+      this.unseen = document.hidden ? performance.now() : null;
+      if (!document.hidden) this.hurry();
+    });
+  }
+
+  /** Whether nobody has seen the page for long. */
+  rests() {
+    return this.unseen !== null && performance.now() - this.unseen > UNSEEN;
   }
 
   /** Runs until it is stopped. */
@@ -44,7 +61,11 @@ export class Feed {
       const began = performance.now();
       try {
         if (this.polls) await this.poll();
-        else await this.stream();
+        else if (await this.stream()) {
+          retry = FIRST_RETRY;
+          await this.pause(UNSEEN);
+          continue;
+        }
       } catch (error) {
         if (error.status === 404 && !this.polls) {
           this.polls = true;
@@ -79,10 +100,12 @@ export class Feed {
   say(word) {
     clearTimeout(this.losing);
     this.losing = null;
+    const { why } = this;
+    // Of a drop that was forgiven, too: the next one has a reason of its own.
+    if (word !== "lost") this.why = "";
     if (this.word === word) return;
     this.word = word;
-    this.hear.signal(word, this.why);
-    if (word !== "lost") this.why = "";
+    this.hear.signal(word, why);
   }
 
   pause(wait) {
@@ -95,11 +118,17 @@ export class Feed {
     });
   }
 
+  /** Follows the stream; true where it was given up because nobody sees the page. */
   async stream() {
     const gone = new AbortController();
-    let last = performance.now();
+    const began = performance.now();
+    let last = began;
+    let resting = false;
     const watch = setInterval(() => {
-      if (performance.now() - last > SILENCE) {
+      if (this.rests() && performance.now() - began > GLANCE) {
+        resting = true;
+        gone.abort();
+      } else if (performance.now() - last > SILENCE) {
         this.why = "it is silent";
         gone.abort();
       }
@@ -120,11 +149,14 @@ export class Feed {
       const frames = new Frames((frame) => this.take(frame));
       for (;;) {
         const { value, done } = await reader.read();
-        if (done) return;
+        if (done) return false;
         last = this.heard = performance.now();
         this.say("live");
         frames.push(value);
       }
+    } catch (error) {
+      if (resting) return true;
+      throw error;
     } finally {
       clearInterval(watch);
     }
@@ -136,7 +168,7 @@ export class Feed {
     const object = JSON.parse(data);
     switch (event) {
       case "snapshot":
-        this.hear.snapshot(object);
+        this.hear.snapshot(object, true);
         break;
       case "service":
         this.hear.service(object);

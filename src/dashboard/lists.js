@@ -24,7 +24,7 @@ export class Alerts {
 
   async reload() {
     try {
-      const { alerts } = await get("/api/alerts");
+      const { alerts } = await get("/api/alerts?limit=1000");
       this.open = alerts;
     } catch {
       // The signal says that nothing comes.

@@ -25,13 +25,17 @@ alerts.changed = () => drawer.draw();
 // === What is heard ===
 
 const feed = new Feed({
-  snapshot({ services, overall }) {
+  snapshot({ services, overall }, anew) {
     const before = new Map([...store.entries].map(([name, entry]) => [name, entry.data]));
     store.replace(services, overall);
     for (const data of services) note(before.get(data.name), data);
     drawer.redraw();
     beat();
     relist();
+    if (!anew) return;
+    // What happened meanwhile was told to nobody: lists of it begin anew.
+    if (state.view === "events") events.show();
+    drawer.anew();
   },
   service(data) {
     const before = store.get(data.name)?.data;
@@ -46,6 +50,7 @@ const feed = new Feed({
   },
   removed(name) {
     store.remove(name);
+    strips.drop(name);
     relist();
     drawer.changed(name);
   },
@@ -79,7 +84,8 @@ const feed = new Feed({
 function note(before, data) {
   if (!before) return;
   const entry = store.get(data.name);
-  if (before.last_heartbeat && data.last_heartbeat !== before.last_heartbeat) {
+  // Where it is recorded it is drawn from there.
+  if (!who.offers.includes("history") && before.last_heartbeat && data.last_heartbeat !== before.last_heartbeat) {
     const at = new Date(data.last_heartbeat).getTime() / 1000;
     const gap = at - new Date(before.last_heartbeat).getTime() / 1000;
     const pulses = data.total_pulses - before.total_pulses;
@@ -89,6 +95,7 @@ function note(before, data) {
     }
   }
   if (before.status !== data.status) {
+    entry.since = performance.now();
     strips.touch(data.name);
     alerts.later();
   }
@@ -116,7 +123,8 @@ function summarise() {
   const overall = store.entries.size > 0 ? store.worst() : "unknown";
   // A number stays with its level where the line breaks.
   const words = sentence(counts).replaceAll(/([0-9]) /g, "$1\u00a0");
-  if (feed.word !== "connecting" && feed.word !== "locked") text($("sentence"), words);
+  const known = feed.word !== "connecting" || store.entries.size > 0;
+  if (known && feed.word !== "locked") text($("sentence"), words);
   attribute($("beat"), "data-overall", overall);
   const icons = $("favicon");
   const wanted = icons.href.replace(/icon-\w+\.svg$/, `icon-${lost ? "lost" : overall}.svg`);
@@ -317,7 +325,7 @@ async function known() {
     const ours = new URL(import.meta.url).pathname.split("/").at(-2);
     if (session.page !== ours && !known.said) {
       known.said = true;
-      toast("The supervisor was upgraded: reload this page");
+      $("toasts").append(h("p", { class: "toast" }, "The supervisor was upgraded. ", h("button", { type: "button", class: "small", onclick: () => location.reload() }, "Reload this page")));
     }
     summarise();
     drawer.draw();

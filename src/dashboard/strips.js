@@ -42,8 +42,10 @@ export class Strips {
     if (known) known.stale = true;
   }
 
-  forget() {
-    this.known.clear();
+  /** It is watched no longer. */
+  drop(name) {
+    this.known.delete(name);
+    this.queue.delete(name);
   }
 
   work() {

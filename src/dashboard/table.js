@@ -104,6 +104,11 @@ export class Table {
       (held.isConnected ? held.querySelector("a") : frame)?.focus({ preventScroll: true });
     }
     this.strips.only(seen);
+    if (items.length > 0 && !this.shown) {
+      this.shown = true;
+      // For whoever measures how soon there is something to see.
+      performance.mark("rows");
+    }
   }
 
   update(row, item) {
@@ -218,6 +223,7 @@ class Row {
     this.why = h("div", { class: "why" });
     this.tags = h("span", { class: "tags" });
     this.age = h("span", { class: "age" });
+    this.soon = h("span", { class: "sub soon" });
     this.every = h("span", { class: "sub" });
     this.strip = cell("strip");
     this.up = cell("up");
@@ -231,7 +237,7 @@ class Row {
       { role: "row", "data-name": name },
       cell("level", this.level, this.state),
       h("th", { class: "c-name", scope: "row", role: "rowheader" }, h("div", { class: "name" }, this.link, this.tags), this.why),
-      cell("pulse", this.age, this.every),
+      cell("pulse", this.age, this.soon, this.every),
       this.strip,
       this.up,
       this.spark,
@@ -281,14 +287,17 @@ class Row {
 
   tick(entry, now) {
     const seconds = age(entry, now);
-    text(this.age, seconds === null ? "never" : `${ticking(seconds)} ago`);
-    text(this.next, upcoming(entry, now));
+    text(this.age, lives(entry.data) ? "now" : seconds === null ? "never" : `${ticking(seconds)} ago`);
+    const [start, pause] = upcoming(entry, now);
+    text(this.next, start && `next ${start}`);
+    // Where there is no room for restarts the start is told here.
+    text(this.soon, pause ? `back ${pause}` : start && `starts ${start}`);
+    attribute(this.soon, "data-start", start ? "" : null);
     const { state } = entry.data;
     const special = ["running", "external"].includes(state) ? "" : state;
-    // Since when, where it matters; an hour is as far as is looked back for a row.
-    const bad = entry.rank < 3 && !special && this.known;
-    const since = this.known?.since == null ? "over 1 h" : ticking((now - this.known.since) / 1000);
-    text(this.state, bad && this.known.cells ? `for ${since}` : special);
+    // Since when, where it matters and is known: seen here, or told by its last events.
+    const since = entry.rank < 3 && !special ? (entry.since ?? this.known?.since) : null;
+    text(this.state, since == null ? special : `for ${ticking((now - since) / 1000)}`);
   }
 }
 
@@ -298,9 +307,8 @@ function cell(name, ...children) {
 
 function uptimes(uptime) {
   if (!uptime || Object.values(uptime).every((share) => share === null)) return [h("span", { class: "none" }, "–")];
-  const shown = (share) => h("span", { class: share != null && share < 0.99 ? "low" : null }, percent(share).replace(" %", ""));
-  const parts = ["24h", "7d", "30d"].map((key) => shown(uptime[key]));
-  return parts.flatMap((part, at) => (at === 0 ? [part] : [h("span", { class: "dot" }, " · "), part]));
+  const shown = (share) => h("span", { class: share != null && share < 0.99 ? "low" : null }, percent(share));
+  return [h("span", { class: "up" }, ...["24h", "7d", "30d"].map((key) => shown(uptime[key])))];
 }
 
 /** What its rhythm foretells. */
@@ -310,19 +318,26 @@ export function foreseen(data) {
   return data.trend === "hurrying" ? "pulses more than twice as often as it used to" : "";
 }
 
-/** What a service promises. */
-export function promise(data) {
-  if (data.interval_source === "learning") return "interval being learnt";
-  if (data.interval != null) return `every ${span(data.interval)}${data.interval_source === "learnt" ? " (learnt)" : ""}`;
-  return data.state === "external" ? "on demand" : data.pid == null ? "" : "by living";
+/** Whether it pulses by living: its age is always none, and no news says so. */
+export function lives(data) {
+  return data.interval == null && data.interval_source !== "learning" && data.pid != null && data.age === 0;
 }
 
-/** What is about to happen, if something is. */
+/** What a service promises. */
+export function promise(data) {
+  if (data.interval_source === "learning") return "being learnt";
+  if (data.interval != null) return `every ${span(data.interval)}${data.interval_source === "learnt" ? " (learnt)" : ""}`;
+  if (lives(data)) return "while it runs";
+  return data.state === "external" ? "on demand" : "";
+}
+
+/** What is about to happen, if something is: the next start, and the end of a pause. */
 export function upcoming(entry, now) {
   const { data } = entry;
   const start = remaining(entry, data.next_start_in, now);
-  if (start !== null) return start > 0 ? `next in ${ticking(start + 0.999)}` : "starting now";
   const pause = remaining(entry, data.paused_for, now);
-  if (pause !== null) return `for ${ticking(pause)}`;
-  return "";
+  return [
+    start === null ? "" : start > 0 ? `in ${ticking(start + 0.999)}` : "now",
+    pause === null ? "" : `in ${ticking(pause)}`,
+  ];
 }

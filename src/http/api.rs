@@ -16,10 +16,9 @@ use supervisor_actors::ports::history::History;
 use supervisor_actors::sync::SyncHandle;
 
 use super::hosts::Hosts;
-use super::logs::Followers;
+use super::places::Places;
 use super::problem::Problem;
 use super::session::Codes;
-use super::stream::Streams;
 use super::sync::Walks;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
@@ -95,8 +94,8 @@ pub(super) struct Shared {
     pub(super) ping_throttle: Throttle,
     pub(super) codes: Codes,
     pub(super) bound: watch::Receiver<Option<SocketAddr>>,
-    pub(super) followers: Followers,
-    pub(super) streams: Streams,
+    pub(super) followers: Places,
+    pub(super) streams: Places,
     pub(super) feed: Arc<Feed>,
     pub(super) history: Arc<dyn History>,
     pub(super) closing: Closing,

@@ -183,7 +183,7 @@ impl Span {
     /// # Errors
     /// Why it is none.
     pub(super) fn of_text(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text)
+        crate::human_time::duration(text)
             .map(Self)
             .map_err(|error| format!("{text:?} is no duration such as \"1m 30s\": {error}"))
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// Turns bytes into text, piece by piece: what is no UTF-8 becomes U+FFFD, and control
 /// characters other than line feed and tab become `\xNN`, so that neither ANSI sequences nor
-/// NUL ever reach a terminal.
+/// NUL ever reach a terminal; nor what reorders or hides the text around it (`\u{202e}`).
 #[derive(Debug, Default)]
 pub(super) struct Escaper {
     /// The beginning of a character whose rest has not come yet: at most three bytes.
@@ -32,6 +32,17 @@ impl Escaper {
                     // C0, DEL and C1, which holds a one-character CSI.
                     _ if character.is_control() => {
                         write!(text, "\\x{:02x}", u32::from(character))
+                            .expect("a String takes everything");
+                    }
+                    // What turns the direction of a line or hides itself in it.
+                    // What joins letters and signs stays: words and emoji need it.
+                    '\u{200b}'
+                    | '\u{200e}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}'
+                    | '\u{61c}'
+                    | '\u{feff}' => {
+                        write!(text, "\\u{{{:x}}}", u32::from(character))
                             .expect("a String takes everything");
                     }
                     _ => text.push(character),
@@ -82,6 +93,10 @@ mod tests {
             "nul\\x00 del\\x7f cr\\x0d\n"
         );
         assert_eq!(escaped(&["c1 \u{9b}31m".as_bytes()]), "c1 \\x9b31m");
+        assert_eq!(
+            escaped(&["a\u{202e}txt.exe\u{200b} \u{1f468}\u{200d}\u{1f469}".as_bytes()]),
+            "a\\u{202e}txt.exe\\u{200b} \u{1f468}\u{200d}\u{1f469}"
+        );
         assert_eq!(
             escaped(&["tab\tund grüße\n".as_bytes()]),
             "tab\tund grüße\n"

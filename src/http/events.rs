@@ -22,6 +22,8 @@ use super::services;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
+/// How much the reasons of one answer may come to.
+const MOST_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Events)]
@@ -34,15 +36,35 @@ pub(super) struct Page {
 /// `GET /api/events`.
 pub(super) async fn list(api: &Api, query: &str) -> Result<HttpResponse, Problem> {
     let query = read(query, api.clock.wall())?;
-    let after = query.after;
+    let (after, newest) = (query.after, query.after.is_none() && query.since.is_none());
     let answer = api.supervisor.events(query);
     let events = match actix_web::rt::time::timeout(api.patience.answer, answer).await {
         Ok(Ok(events)) => events,
         Ok(Err(error)) => return Err(Problem::unavailable("no_history", error.to_string())),
         Err(_) => return Err(unread()),
     };
+    let events = page(events, newest);
     let next = events.last().map(|event| event.id).or(after);
     Ok(json(&Page { events, next }))
+}
+
+/// As many as make one answer, at least one: a thousand long messages would be tens of megabytes
+/// for each who asks and does not read. Where the newest are asked for, the older ones give way.
+fn page(mut events: Vec<EventRow>, newest: bool) -> Vec<EventRow> {
+    let mut bytes = 0;
+    let mut fits = |event: &&EventRow| {
+        let first = bytes == 0;
+        bytes += event.reason.len();
+        first || bytes <= MOST_BYTES
+    };
+    if newest {
+        let fits = events.iter().rev().take_while(&mut fits).count();
+        events.drain(..events.len() - fits);
+    } else {
+        let fits = events.iter().take_while(&mut fits).count();
+        events.truncate(fits);
+    }
+    events
 }
 
 fn unread() -> Problem {
@@ -99,7 +121,7 @@ fn wrong_since(since: &str) -> Problem {
 
 /// `24h`: so long ago.
 fn age(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let age = humantime::parse_duration(text).ok()?;
+    let age = crate::human_time::duration(text).ok()?;
     let micros = i64::try_from(age.as_micros()).ok()?;
     Some(Timestamp(now.0.saturating_sub(micros)))
 }
@@ -144,6 +166,30 @@ mod tests {
 
     fn ask(query: &str) -> EventQuery {
         read(query, NOW).unwrap()
+    }
+
+    #[test]
+    fn an_answer_holds_as_many_as_there_is_room_for_and_always_one() {
+        let event = |id: i64, bytes: usize| EventRow {
+            id,
+            time: String::new(),
+            service: "a".to_owned(),
+            kind: "error".to_owned(),
+            from: None,
+            to: None,
+            reason: "x".repeat(bytes),
+        };
+        let ids = |sizes: &[usize], newest| -> Vec<i64> {
+            let events = (1..).zip(sizes).map(|(id, bytes)| event(id, *bytes));
+            let shown = page(events.collect(), newest);
+            shown.iter().map(|event| event.id).collect()
+        };
+        let third = MOST_BYTES / 3;
+        assert_eq!(ids(&[third; 5], false), [1, 2, 3]);
+        assert_eq!(ids(&[third; 5], true), [3, 4, 5]);
+        assert_eq!(ids(&[2 * MOST_BYTES, 1], false), [1]);
+        assert_eq!(ids(&[1, 2 * MOST_BYTES], true), [2]);
+        assert_eq!(ids(&[], true), [0_i64; 0]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn read(query: &str) -> Result<Duration, Problem> {
         )
     })?;
     // No bare numbers: who writes 7 may mean days.
-    humantime::parse_duration(text)
+    crate::human_time::duration(text)
         .map_err(|_| Query::wrong("older_than", text, "an age with its unit, such as 7d"))
 }
 

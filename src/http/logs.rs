@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::api::{Api, Closing};
 use super::connection::{Streaming, Wire};
 use super::escape::Escaper;
-use super::places::{Place, Places};
+use super::places::Place;
 use super::problem::Problem;
 use super::query::Query;
 use super::services;
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many pieces wait for a client that reads slowly.
 const QUEUE: usize = 4;
 /// How many may follow at the same time.
-const MAX_FOLLOWERS: usize = 64;
+pub(super) const MAX_FOLLOWERS: usize = 64;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,9 +44,6 @@ struct Asked {
     lines: usize,
     follow: bool,
 }
-
-/// How many follow.
-pub(super) type Followers = Places<MAX_FOLLOWERS>;
 
 /// `GET /api/logs/{name}`.
 pub(super) async fn show(
@@ -61,7 +58,7 @@ pub(super) async fn show(
         Some(place.ok_or_else(|| {
             Problem::unavailable(
                 "too_many_followers",
-                format!("{MAX_FOLLOWERS} already follow"),
+                format!("{} already follow", api.followers.most()),
             )
         })?)
     } else {
@@ -152,7 +149,7 @@ struct Pump {
     sender: mpsc::Sender<Bytes>,
     patience: Duration,
     closing: Closing,
-    _place: Place<MAX_FOLLOWERS>,
+    _place: Place,
 }
 
 impl Pump {

@@ -201,8 +201,8 @@ fn services(out: &mut Exposition, all: &[View]) {
         all,
         Counter,
         "supervisor_service_pulses_total",
-        "Pulses ever received.",
-        |view| Some(view.total_pulses as f64),
+        "Pulses received since this supervisor began.",
+        |view| Some(view.pulses_here as f64),
     );
     each(
         out,

@@ -33,9 +33,10 @@ use super::entry::entry;
 use super::holder::holder;
 use super::hosts::Hosts;
 use super::listen;
-use super::logs::{self, Followers};
+use super::logs::{self, MAX_FOLLOWERS};
+use super::places::Places;
 use super::session::Codes;
-use super::stream::Streams;
+use super::stream::MOST_STREAMS;
 use super::sync::Walks;
 use super::throttle::Throttle;
 use crate::ping_keys::PingKeys;
@@ -134,8 +135,9 @@ pub(crate) fn serve(options: Options) -> io::Result<Servers> {
         ping_throttle: Throttle::default(),
         codes: Codes::default(),
         bound: address_seen,
-        followers: Followers::default(),
-        streams: Streams::default(),
+        // They last: who only sends a pulse must always find room beside them.
+        followers: Places::new(MAX_FOLLOWERS.min(connections() / 4)),
+        streams: Places::new(MOST_STREAMS.min(connections() / 4)),
         feed: options.feed,
         history: options.history,
         closing: closing_seen.clone(),

@@ -37,19 +37,16 @@ use supervisor_core::{Level, View};
 use super::alerts;
 use super::api::{Api, Closing};
 use super::connection::{Streaming, Wire};
-use super::places::{Place, Places};
+use super::places::Place;
 use super::problem::Problem;
 use super::query::Query;
 
-/// How many may look on at the same time.
+/// How many may look on at the same time at most.
 pub(super) const MOST_STREAMS: usize = 256;
 /// How often a stream says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
 /// How much news goes into one piece.
 const SOME: usize = 64;
-
-/// How many look on.
-pub(super) type Streams = Places<MOST_STREAMS>;
 
 /// What a client is sent next.
 pub(super) enum Piece {
@@ -80,7 +77,7 @@ pub(super) struct Onlooker {
     closing: Closing,
     phase: Phase,
     beat: Instant,
-    _place: Place<MOST_STREAMS>,
+    _place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +154,7 @@ impl Onlooker {
         let place = api.streams.take().ok_or_else(|| {
             Problem::unavailable(
                 "too_many_streams",
-                format!("{MOST_STREAMS} already look on"),
+                format!("{} already look on", api.streams.most()),
             )
         })?;
         let (reader, phase) = match after {

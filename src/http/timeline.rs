@@ -126,7 +126,7 @@ pub(super) async fn show(api: &Api, name: &str, query: &str) -> Result<HttpRespo
         // One that is gone may still have a history.
         return Err(Problem::unknown_service(name));
     }
-    let [day, week, month] = page.uptime.map(|share| share.map(rounded));
+    let [day, week, month] = page.uptime.map(|up| up.map(share));
     Ok(json(&Page {
         service: asked.service,
         from: date(asked.from),
@@ -151,8 +151,13 @@ fn read(query: &str, service: ServiceName, now: Timestamp) -> Result<HistoryQuer
         })
     };
     let minute = |at: Timestamp| at.0.div_euclid(MINUTE_MICROS);
-    let to = point("to")?.map_or(minute(now) + 1, minute);
+    // Nothing is known of what is to come, however far ahead it is asked for.
+    let end = minute(now) + 1;
+    let to = point("to")?.map_or(end, |to| minute(to).min(end));
     let from = point("from")?.map_or(to - HOUR, minute);
+    if from >= end {
+        return Err(Problem::bad("bad_query", "from is still to come"));
+    }
     if from >= to {
         return Err(Problem::bad(
             "bad_query",
@@ -182,7 +187,7 @@ fn step(text: &str) -> Result<i64, Problem> {
     /// Longer than anything is kept for, but for days.
     const MOST: i64 = 366 * 1_440;
     let right = || Query::wrong("step", text, "whole minutes such as 1m, 15m, 1h or 1d");
-    let step = humantime::parse_duration(text).map_err(|_| right())?;
+    let step = crate::human_time::duration(text).map_err(|_| right())?;
     let minutes = i64::try_from(step.as_secs() / 60).map_err(|_| right())?;
     let whole = step.as_secs().is_multiple_of(60) && step.subsec_nanos() == 0;
     if whole && (1..=MOST).contains(&minutes) {
@@ -203,6 +208,15 @@ fn seconds(ms: u64) -> f64 {
 /// What has more digits than anybody reads.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
+}
+
+/// A share of the time that was up, never rounded up: 1 says that there was nothing else.
+fn share(up: f64) -> f64 {
+    if up >= 1.0 {
+        return 1.0;
+    }
+    // What a binary fraction lacks to a decimal one is not cut off.
+    ((up * 1e6 + 1e-6).floor() / 1e6).min(0.999_999)
 }
 
 fn point((minute, slice): &(i64, Slice)) -> Point {
@@ -229,7 +243,7 @@ fn point((minute, slice): &(i64, Slice)) -> Point {
             critical,
             unknown,
         },
-        uptime: slice.uptime().map(rounded),
+        uptime: slice.uptime().map(share),
         metrics: slice.metrics.clone(),
     }
 }
@@ -267,6 +281,35 @@ mod tests {
         assert_eq!(bounds("from=2h&to=1h&step=1h"), (150, -30, 60));
         assert_eq!(bounds("from=2026-01-02T17:30:00Z").0, 60);
         assert_eq!(ask("from=365d").unwrap().step, 10_080);
+    }
+
+    #[test]
+    fn uptime_is_never_rounded_up() {
+        let month = 30.0 * 86_400.0;
+        for (up, shown) in [
+            (1.0, 1.0),
+            (1.0 - 1.0 / month, 0.999_999),
+            (1.0 - f64::EPSILON, 0.999_999),
+            (0.999_499_9, 0.999_499),
+            (0.29, 0.29),
+            (0.99, 0.99),
+            (0.0, 0.0),
+        ] {
+            assert_eq!(share(up), shown, "{up}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_come_is_not_asked_for() {
+        assert_eq!(
+            bounds("from=1h&to=9999-12-31T00:00:00Z&step=1m"),
+            (60, 1, 1)
+        );
+        let ever = ask("from=1970-01-01T00:00:00Z&to=9999-12-31T00:00:00Z&step=366d").unwrap();
+        assert_eq!((ever.from, ever.step), (0, 366 * 1_440));
+        assert!((MINUTE + 1..=MINUTE + 1 + ever.step).contains(&ever.to));
+        let problem = ask("from=2026-01-02T18:31:00Z&to=2027-01-02T18:30:00Z").unwrap_err();
+        assert!(problem.detail().contains("still to come"), "{problem:?}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ use super::stream::{Onlooker, Piece, While, after, farewell, told, wire_of};
 
 /// How long a message of a client may be: longer than any that means something here.
 const MOST_MESSAGE: usize = 4096;
+/// The longest head of a frame, with its mask (RFC 6455, 5.2).
+const HEAD: usize = 14;
 
 /// One client.
 struct Socket {
@@ -91,6 +93,11 @@ impl Socket {
                     Some(answer) => return Some(self.encoded([answer])),
                     None => continue,
                 },
+                // The codec compares a frame's length with what it may be only when all of it is
+                // there: what is longer is refused before that, or it would be kept for ever.
+                Ok(None) if self.received.len() > MOST_MESSAGE + HEAD => {
+                    return Some(self.mistaken(&ProtocolError::Overflow));
+                }
                 Ok(None) => {}
                 Err(error) => return Some(self.mistaken(&error)),
             }

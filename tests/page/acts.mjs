@@ -32,7 +32,7 @@ await test(async (page, { open, complaints }) => {
   await dialog.getByRole("button", { name: "Restart" }).click();
   await dialog.waitFor({ state: "hidden" });
   await until("it is restarted", async () => (await generation()) === 2);
-  await drawer.getByText("generation 2").waitFor();
+  await drawer.locator("dl.facts div", { hasText: /^Generation2$/ }).waitFor();
 
   // A nudge where there is none: refused, and said why.
   await drawer.getByRole("button", { name: "Nudge" }).click();

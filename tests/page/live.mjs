@@ -34,7 +34,7 @@ await test(async (page, { complaints }) => {
   const drawer = page.locator("#drawer");
   await drawer.getByRole("heading", { name: "worker" }).waitFor();
   assert.match(page.url(), /service=worker/);
-  assert.match(await drawer.textContent(), /generation 1/);
+  assert.match(await drawer.textContent(), /Generation1/);
   await drawer.getByRole("cell", { name: "37" }).first().waitFor();
   // What is recorded of it, in cells.
   await drawer.getByRole("img", { name: /^1 hour: / }).waitFor();

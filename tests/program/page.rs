@@ -141,6 +141,12 @@ fn a_cut_is_shown_and_the_page_goes_on_when_it_is_over() {
 }
 
 #[test]
+fn one_that_nobody_sees_takes_no_connection_and_is_up_to_date_when_it_is_seen() {
+    let mut world = World::plan().service("mailer", "interval = \"1h\"").start();
+    drive(&mut world, "unseen.mjs");
+}
+
+#[test]
 fn its_parts_hold_without_a_browser() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let copy = tempfile::tempdir().expect("a directory");

@@ -140,6 +140,26 @@ impl Rhythm {
     pub fn pulse(&mut self, count: u32, first: Time, last: Time) -> Noticed {
         let before = self.trend();
         self.errors.pulses(count);
+        let interval = self.beat(count, first, last);
+        Noticed {
+            interval,
+            ..self.noticed(before)
+        }
+    }
+
+    /// An error that came where a pulse was due: it is a beat all the same.
+    pub fn failed(&mut self, at: Time) -> Noticed {
+        let before = self.trend();
+        self.errors.error();
+        let interval = self.beat(1, at, at);
+        Noticed {
+            interval,
+            ..self.noticed(before)
+        }
+    }
+
+    /// Learns from gaps. Gives the interval if it is another than before.
+    fn beat(&mut self, count: u32, first: Time, last: Time) -> Option<Duration> {
         let mut interval = None;
         if self.last != Time(0) {
             interval = self.learn(first.since(self.last));
@@ -150,10 +170,7 @@ impl Rhythm {
         }
         self.last = last;
         self.judge();
-        Noticed {
-            interval,
-            ..self.noticed(before)
-        }
+        interval
     }
 
     /// When it last pulsed, where the gap since then says something.
@@ -162,10 +179,12 @@ impl Rhythm {
         (self.last != Time(0)).then_some(self.last)
     }
 
-    /// It has reported an error: a sign of life, too.
+    /// It has reported an error, instead of a pulse or beside it, nobody knows: the gap around it
+    /// says nothing.
     pub fn error(&mut self) -> Noticed {
         let before = self.trend();
         self.errors.error();
+        self.last = Time(0);
         self.noticed(before)
     }
 

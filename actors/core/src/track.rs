@@ -77,8 +77,23 @@ impl Track {
         last: Time,
         promised: Option<Promised>,
     ) -> Noticed {
+        self.ends_gap(first, promised);
+        if count > 1 {
+            self.gaps.add(last.since(first) / (count - 1), count - 1);
+        }
+        self.rhythm.pulse(count, first, last)
+    }
+
+    /// An error that came where a pulse was due: see [`Rhythm::failed`].
+    pub fn failed(&mut self, at: Time, promised: Option<Promised>) -> Noticed {
+        self.ends_gap(at, promised);
+        self.rhythm.failed(at)
+    }
+
+    /// The gap since the last beat ends then.
+    fn ends_gap(&mut self, at: Time, promised: Option<Promised>) {
         if let Some(before) = self.rhythm.last() {
-            let gap = first.since(before);
+            let gap = at.since(before);
             self.gaps.add(gap, 1);
             if let Some(Promised { interval, grace }) = promised {
                 let missed = gap.saturating_sub(grace).as_nanos() / interval.as_nanos().max(1);
@@ -88,13 +103,9 @@ impl Track {
             }
         }
         self.counted = 0;
-        if count > 1 {
-            self.gaps.add(last.since(first) / (count - 1), count - 1);
-        }
-        self.rhythm.pulse(count, first, last)
     }
 
-    /// The same where only the last receipt is known: they came evenly.
+    /// As [`Track::pulse`], where only the last receipt is known: they came evenly.
     pub fn pulses(&mut self, count: u32, at: Time, promised: Option<Promised>) -> Noticed {
         let first = match self.rhythm.last() {
             Some(before) if count > 1 => before + at.since(before) / count,

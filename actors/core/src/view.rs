@@ -95,6 +95,10 @@ pub struct View {
     pub freshness: Option<Freshness>,
     /// Pulses ever received, exact.
     pub total_pulses: u64,
+    /// Those of them that this supervisor has received: for a counter that may begin anew, but
+    /// must never fall a little, as the other does when our death loses its last second.
+    #[serde(skip)]
+    pub pulses_here: u64,
     /// Errors ever reported.
     pub error_count: u64,
     /// Whether it counts in full for the overall status.

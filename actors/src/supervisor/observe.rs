@@ -13,10 +13,14 @@ use supervisor_core::service::Now;
 use supervisor_core::track::Promised;
 
 use crate::ports::history::Minutes;
+use crate::registration::MOST_REGISTERED;
 
 /// How many services' minutes end at one turn: more would hold up deadlines.
 const SOME: usize = 4_096;
 const MINUTE_MICROS: i64 = 60_000_000;
+/// By how much wall time goes on without us, at once, before the history lacks it: the machine
+/// was suspended, or its clock set.
+const LEAP_MICROS: i64 = 5_000_000;
 
 /// What an event found of a service.
 #[derive(Debug)]
@@ -35,15 +39,21 @@ pub(super) struct Observing {
     minute: i64,
     /// When it began.
     since: Timestamp,
+    /// How far the wall clock was ahead of the one by which time is counted, in microseconds.
+    ahead: i64,
+    /// Its part of those who left while it was under way; so many register at most.
+    left: Vec<(ServiceName, Slice)>,
     /// The one that is being ended, and how far that has come.
     ending: Option<(Minutes, usize)>,
 }
 
 impl Observing {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) fn new(now: Present) -> Self {
         Self {
-            minute: now.0.div_euclid(MINUTE_MICROS),
-            since: now,
+            minute: now.wall.0.div_euclid(MINUTE_MICROS),
+            since: now.wall,
+            ahead: ahead(now),
+            left: Vec::new(),
             ending: None,
         }
     }
@@ -65,6 +75,11 @@ pub(super) fn rhythm(policy: &Policy) -> Rhythm {
         Some(_) => Rhythm::default(),
         None => Rhythm::learning(),
     }
+}
+
+fn ahead(now: Present) -> i64 {
+    let mono = i64::try_from(now.mono.0 / 1_000).unwrap_or(i64::MAX);
+    now.wall.0.saturating_sub(mono)
 }
 
 impl Entry {
@@ -145,19 +160,15 @@ impl Entry {
 
     /// An event has been judged: what that says, and whether it still beats as before.
     pub(super) fn observed(&mut self, before: &Before, at: Moment) -> Noticed {
-        let mut noticed = Noticed::default();
         let (pulses, errors) = self.service.memory().totals();
-        if before.is_run && pulses > before.pulses {
-            let promised = self.promised();
-            noticed = self.track.pulses(1, at.time, promised);
-        }
-        if errors > before.errors {
-            let interval = noticed.interval;
-            noticed = Noticed {
-                interval,
-                ..self.track.error()
-            };
-        }
+        let promised = self.promised();
+        let noticed = match (pulses > before.pulses, errors > before.errors) {
+            // The end of a run is a beat, however it went.
+            (true, _) if before.is_run => self.track.pulses(1, at.time, promised),
+            (_, true) if before.is_run => self.track.failed(at.time, promised),
+            (_, true) => self.track.error(),
+            (_, false) => Noticed::default(),
+        };
         if self.service.generation() != before.generation {
             self.track.begin_anew();
         } else if !self.service.beats() && !self.service.is_resumed() {
@@ -256,24 +267,49 @@ impl Supervisor {
         }
     }
 
-    /// Ends the minute when the next one has begun.
+    /// Ends the minute when the next one has begun, or when time was left out.
     pub(super) fn minute(&mut self) {
-        let minute = self.present.wall.0.div_euclid(MINUTE_MICROS);
-        if minute != self.observing.minute && self.observing.ending.is_none() {
-            self.begin_minute(minute);
+        let wall = self.present.wall;
+        let ahead = ahead(self.present);
+        let leap = ahead.saturating_sub(std::mem::replace(&mut self.observing.ahead, ahead));
+        if leap > LEAP_MICROS {
+            while self.observing.is_ending() {
+                self.end_some();
+            }
+            // What was counted belongs to the time before.
+            self.begin_minute(Timestamp(wall.0.saturating_sub(leap)));
+        } else if wall.0.div_euclid(MINUTE_MICROS) != self.observing.minute
+            && self.observing.ending.is_none()
+        {
+            self.begin_minute(wall);
         }
     }
 
-    fn begin_minute(&mut self, minute: i64) {
+    /// Begins the present minute; what comes to the one before was counted until then.
+    fn begin_minute(&mut self, until: Timestamp) {
         let wall = self.present.wall;
+        let minute = wall.0.div_euclid(MINUTE_MICROS);
         let observing = &mut self.observing;
         let ended = Minutes {
             minute: std::mem::replace(&mut observing.minute, minute),
             since: std::mem::replace(&mut observing.since, wall),
-            until: wall,
-            slices: Vec::with_capacity(self.entries.count()),
+            until,
+            slices: std::mem::take(&mut observing.left),
         };
         observing.ending = Some((ended, 0));
+    }
+
+    /// A service leaves: what is known of its minute stays.
+    pub(super) fn end_of(&mut self, id: u32) {
+        self.catch_up(id);
+        let now = self.now();
+        let now = self.around(now);
+        let ended = self.entries.get_mut(id as usize);
+        if let Some(ended) = ended.and_then(|entry| entry.end(&now))
+            && self.observing.left.len() < MOST_REGISTERED
+        {
+            self.observing.left.push(ended);
+        }
     }
 
     /// Ends it for some services at a time.
@@ -281,6 +317,9 @@ impl Supervisor {
         let Some((mut minutes, from)) = self.observing.ending.take() else {
             return;
         };
+        if from == 0 {
+            minutes.slices.reserve(self.entries.count());
+        }
         let to = from.saturating_add(SOME).min(self.entries.len());
         let now = self.now();
         let now = self.around(now);
@@ -292,7 +331,8 @@ impl Supervisor {
         }
         if to < self.entries.len() {
             self.observing.ending = Some((minutes, to));
-        } else if !minutes.slices.is_empty() {
+        } else {
+            // Also where nobody is watched: that is known of this minute.
             self.guard.world().ports.history.keep(minutes);
         }
     }
@@ -302,7 +342,7 @@ impl Supervisor {
         while self.observing.is_ending() {
             self.end_some();
         }
-        self.begin_minute(self.present.wall.0.div_euclid(MINUTE_MICROS));
+        self.begin_minute(self.present.wall);
         while self.observing.is_ending() {
             self.end_some();
         }

@@ -248,6 +248,7 @@ impl Supervisor {
     fn forget(&mut self, id: u32) {
         let world = Rc::clone(self.guard.world());
         self.tell_config(id, "no longer watched".to_owned());
+        self.end_of(id);
         let Some(entry) = self.entries.take(id) else {
             return;
         };

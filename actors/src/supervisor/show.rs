@@ -22,6 +22,10 @@ const GATHER: Duration = Duration::from_millis(20);
 /// How long the feed stays on after the last reader has left, in turns of a second.
 const LINGER: u32 = 60;
 
+/// How often those that are not well are shown though nothing has happened to them, in turns of a
+/// second.
+const AGAIN: u32 = 10;
+
 /// What is to be shown.
 #[derive(Debug, Default)]
 pub(super) struct Showing {
@@ -35,6 +39,8 @@ pub(super) struct Showing {
     timer: Option<(SpawnHandle, Mono)>,
     /// When services were shown last.
     shown: Mono,
+    /// For how many seconds somebody has looked on since those that are not well were shown.
+    turns: u32,
     /// For how many seconds nobody has looked on.
     alone: u32,
 }
@@ -144,11 +150,29 @@ impl Supervisor {
         self.guard.world().feed.tell(news);
     }
 
-    /// Turns the feed off when nobody has looked on for long.
+    /// Shows those that are not well once more: how long they have been so, and how much they
+    /// missed, grows without anything happening to them.
+    fn show_unwell(&mut self) {
+        let unwell = |entry: &Entry| entry.service.level() >= Level::Warning;
+        let all = self.entries.iter().filter(|(_, entry)| unwell(entry));
+        let all: Vec<u32> = all.map(|(id, _)| id).collect();
+        for id in all {
+            self.changed(id);
+        }
+    }
+
+    /// Turns the feed off when nobody has looked on for long. Each second.
     pub(super) fn show_nobody(&mut self) {
         let feed = &self.guard.world().feed;
-        if !feed.is_on() || feed.readers() > 0 {
+        if !feed.is_on() {
+            return;
+        }
+        if feed.readers() > 0 {
             self.showing.alone = 0;
+            self.showing.turns = (self.showing.turns + 1) % AGAIN;
+            if self.showing.turns == 0 {
+                self.show_unwell();
+            }
             return;
         }
         self.showing.alone += 1;

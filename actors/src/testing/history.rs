@@ -20,6 +20,12 @@ impl MemoryHistory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All that was kept, in order.
+    #[must_use]
+    pub fn minutes(&self) -> Vec<Minutes> {
+        self.lock().clone()
+    }
+
     /// All that was kept of a service, by minute.
     #[must_use]
     pub fn of(&self, name: &str) -> Vec<(i64, Slice)> {

@@ -16,6 +16,7 @@ use supervisor_core::{ServiceName, Timestamp};
 use super::{Keep, schema};
 use crate::adapters::store::fault::Fault;
 use crate::adapters::store::open::{check_header, move_aside, raw, tune};
+use crate::adapters::store::prune::{DISTRUST, JUMP_MICROS, LEAP_MICROS, ahead, distrust};
 use crate::adapters::store::schema::{Fit, migrate};
 
 /// How many damaged databases are kept.
@@ -28,11 +29,16 @@ const FREE_PAGES: i64 = 2_048;
 const VACUUM_PAGES: u32 = 256;
 /// A silence of the history that is no gap: between two lives that follow each other at once.
 const NO_GAP: i64 = 5_000_000;
-/// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
-const DISTRUST: Duration = Duration::from_secs(24 * 3600);
-/// By how much it must jump to be distrusted.
-const JUMP_MICROS: i64 = 3_600_000_000;
 const MINUTE_MICROS: i64 = 60_000_000;
+
+/// By how much one clock is ahead of another, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    /// The one that everybody can set, of that which nobody can.
+    wall: i64,
+    /// That one, of the one that stands still while the machine is suspended.
+    uptime: i64,
+}
 
 /// The database on its thread.
 pub(super) struct Book {
@@ -40,8 +46,8 @@ pub(super) struct Book {
     keep: Keep,
     clock: Arc<dyn Clock>,
     connection: Option<Connection>,
-    /// Whether it is known until when the one before us kept it.
-    begun: bool,
+    /// Until when it is kept, as soon as we kept any of it, and where the clocks stood then.
+    until: Option<(Timestamp, Clocks)>,
     /// Since when it lacks something that is not yet told, until when, and why.
     lacks: Option<(Timestamp, Timestamp, String)>,
     /// No day before this one is still to be made of its hours.
@@ -61,7 +67,7 @@ impl Book {
             trusted_from: clock.mono(),
             clock,
             connection: None,
-            begun: false,
+            until: None,
             lacks: None,
             unfolded: i64::MIN,
             notices: Vec::new(),
@@ -84,7 +90,7 @@ impl Book {
             return kept;
         }
         self.lacks = None;
-        self.begun = true;
+        self.until = Some((minutes.until, clocks(&*self.clock)));
         // What fails here is done with the next minute.
         self.with(|book, connection| {
             book.fold(connection, minutes.minute)?;
@@ -100,18 +106,29 @@ impl Book {
         }
     }
 
-    fn write(&self, connection: &mut Connection, minutes: &Minutes) -> rusqlite::Result<()> {
+    fn write(&mut self, connection: &mut Connection, minutes: &Minutes) -> rusqlite::Result<()> {
         let mut data = Vec::with_capacity(minutes.slices.len() * 32);
         for (name, slice) in &minutes.slices {
             pack_named(&mut data, name.as_str(), slice);
         }
         let transaction = begin(connection)?;
-        if !self.begun
-            && let Some(last) = last_kept(&transaction)?
-            && minutes.since.0.saturating_sub(last) > NO_GAP
+        let last = match self.until {
+            Some((until, _)) => Some(until.0),
+            None => {
+                let leapt = since_leap(&transaction, self.clock.wall())?;
+                self.trusted_from = self.clock.mono() + distrust(leapt);
+                last_kept(&transaction)?
+            }
+        };
+        let since = self.lacks.as_ref().map_or(minutes.since, |lacks| lacks.0);
+        if let Some(last) = last
+            && since.0.saturating_sub(last) > NO_GAP
         {
-            let why = "the supervisor did not run, or ended at once";
-            add_gap(&transaction, Timestamp(last), minutes.since, why)?;
+            // A clock that was set back to the right date came by what is known already.
+            let last = last.max(last_before(&transaction, since)?);
+            if since.0.saturating_sub(last) > NO_GAP {
+                add_gap(&transaction, Timestamp(last), since, self.why())?;
+            }
         }
         if let Some((since, until, why)) = &self.lacks {
             add_gap(&transaction, *since, *until, why)?;
@@ -122,6 +139,21 @@ impl Book {
             data
         ])?;
         transaction.commit()
+    }
+
+    /// Why nothing was kept since what was kept last.
+    fn why(&self) -> &'static str {
+        let Some((_, before)) = self.until else {
+            return "the supervisor did not run, or ended at once";
+        };
+        let now = clocks(&*self.clock);
+        if now.uptime.saturating_sub(before.uptime) > NO_GAP {
+            "the machine was suspended"
+        } else if now.wall.saturating_sub(before.wall) > NO_GAP {
+            "the wall clock was set forward"
+        } else {
+            "the supervisor had to begin anew, and forgot the minute under way"
+        }
     }
 
     /// Makes rows of their services of the minutes of hours that have ended, and days of hours.
@@ -311,10 +343,12 @@ impl Book {
     }
 }
 
-fn ahead(clock: &dyn Clock) -> i64 {
-    // A sleep of the machine is no jump of its clock.
-    let uptime = i64::try_from(clock.uptime().0 / 1_000).unwrap_or(i64::MAX);
-    clock.wall().0.saturating_sub(uptime)
+fn clocks(clock: &dyn Clock) -> Clocks {
+    let asleep = clock.uptime().since(clock.mono());
+    Clocks {
+        wall: ahead(clock),
+        uptime: i64::try_from(asleep.as_micros()).unwrap_or(i64::MAX),
+    }
 }
 
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
@@ -333,6 +367,31 @@ fn last_kept(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     }
     let hour = one(schema::LAST_HOUR)?;
     Ok(hour.map(|hour| (hour + 1) * 60 * MINUTE_MICROS))
+}
+
+/// Until when anything is known before that time, by its date.
+fn last_before(connection: &Connection, since: Timestamp) -> rusqlite::Result<i64> {
+    let hour = since.0.div_euclid(60 * MINUTE_MICROS);
+    let one = |sql: &str, before: i64| -> rusqlite::Result<Option<i64>> {
+        connection
+            .prepare_cached(sql)?
+            .query_row([before], |row| row.get(0))
+    };
+    let until = one(schema::UNTIL_BEFORE, since.0)?;
+    let hour = one(schema::HOUR_BEFORE, hour)?.map(|hour| (hour + 1) * 60 * MINUTE_MICROS);
+    Ok(until.max(hour).unwrap_or(i64::MIN))
+}
+
+/// How long ago, by the wall clock, what is kept leapt to its present date; none where it did
+/// not. A leap is a gap, too.
+fn since_leap(connection: &Connection, wall: Timestamp) -> rusqlite::Result<Option<i64>> {
+    if last_kept(connection)?.is_some_and(|last| wall.0.saturating_sub(last) > LEAP_MICROS) {
+        return Ok(Some(0));
+    }
+    let leapt: Option<i64> = connection
+        .prepare_cached(schema::LAST_LEAP)?
+        .query_row([LEAP_MICROS, wall.0], |row| row.get(0))?;
+    Ok(leapt.map(|leapt| wall.0.saturating_sub(leapt)))
 }
 
 fn add_gap(

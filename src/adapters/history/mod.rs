@@ -18,7 +18,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,6 +55,8 @@ pub(crate) struct HistoryDatabase {
     jobs: SyncSender<Job>,
     /// What found no room in the queue: since when and until when.
     lost: Arc<Mutex<Option<(Timestamp, Timestamp)>>>,
+    /// It is said that its thread is no more.
+    over: AtomicBool,
     log: Logger,
 }
 
@@ -90,7 +94,12 @@ impl HistoryDatabase {
             .name("history".to_owned())
             .stack_size(512 * 1024)
             .spawn(move || desk.run(&todo))?;
-        Ok(Self { jobs, lost, log })
+        Ok(Self {
+            jobs,
+            lost,
+            over: AtomicBool::new(false),
+            log,
+        })
     }
 
     /// Waits until all that was to be kept is written, but not for ever.
@@ -125,14 +134,25 @@ impl HistoryDatabase {
 impl History for HistoryDatabase {
     fn keep(&self, minutes: Minutes) {
         let (since, until) = (minutes.since, minutes.until);
-        if self.jobs.try_send(Job::Keep(minutes)).is_err() {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            let since = lost.map_or(since, |(before, _)| before);
-            *lost = Some((since, until));
-            warn!(
-                self.log,
-                "a minute of the history is lost, the disk does not keep up"
-            );
+        match self.jobs.try_send(Job::Keep(minutes)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                let since = lost.map_or(since, |(before, _)| before);
+                *lost = Some((since, until));
+                warn!(
+                    self.log,
+                    "a minute of the history is lost, the disk does not keep up"
+                );
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                if !self.over.swap(true, Ordering::Relaxed) {
+                    error!(
+                        self.log,
+                        "history is kept no longer, its thread has ended; only a restart of the supervisor brings it back"
+                    );
+                }
+            }
         }
     }
 
@@ -161,30 +181,56 @@ struct Desk {
 impl Desk {
     fn run(mut self, todo: &Receiver<Job>) {
         while let Ok(job) = todo.recv() {
-            match job {
-                Job::Keep(minutes) => {
-                    let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some((since, until)) = lost.take() {
-                        self.book.lack(since, until, "the disk did not keep up");
-                    }
-                    drop(lost);
-                    let kept = self.book.keep(&minutes);
-                    self.say(kept);
-                }
-                // One who asks no longer is told nothing.
-                Job::Read(query, reply) => drop(reply.send(self.book.read(&query))),
-                Job::Delete(service, before, reply) => {
-                    drop(reply.send(self.book.delete(&service, before)));
-                }
-                Job::Finish(done) => {
-                    // Somebody waits for it, or no longer.
-                    let _ = done.send(());
-                }
+            let minute = match &job {
+                Job::Keep(minutes) => Some((minutes.since, minutes.until)),
+                Job::Read(..) | Job::Delete(..) | Job::Finish(_) => None,
+            };
+            // What the job held is gone with it. The book is whole: its connection is closed,
+            // and what was not committed is as if it had never been.
+            let done = catch_unwind(AssertUnwindSafe(|| self.job(job)));
+            if done.is_err() {
+                self.failed(minute);
             }
             for notice in self.book.notices() {
                 error!(self.log, "history notice"; "notice" => notice);
             }
         }
+    }
+
+    fn job(&mut self, job: Job) {
+        match job {
+            Job::Keep(minutes) => {
+                let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((since, until)) = lost.take() {
+                    self.book.lack(since, until, "the disk did not keep up");
+                }
+                drop(lost);
+                let kept = self.book.keep(&minutes);
+                self.say(kept);
+            }
+            // Those who gave up waiting do not hold up those who still wait.
+            Job::Read(_, reply) if reply.is_closed() => {}
+            // One who asks no longer is told nothing.
+            Job::Read(query, reply) => drop(reply.send(self.book.read(&query))),
+            Job::Delete(service, before, reply) => {
+                drop(reply.send(self.book.delete(&service, before)));
+            }
+            Job::Finish(done) => {
+                // Somebody waits for it, or no longer.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// A fault of ours ended a job, and the log says where: it must not end the history.
+    fn failed(&mut self, minute: Option<(Timestamp, Timestamp)>) {
+        let Some((since, until)) = minute else {
+            // Who asked for it hears that there is no answer.
+            return;
+        };
+        let why = "a fault of the supervisor's own";
+        self.book.lack(since, until, why);
+        self.say(Err(StoreError::Unavailable(why.to_owned())));
     }
 
     /// Says what is wrong when that changes.

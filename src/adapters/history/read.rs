@@ -25,10 +25,12 @@ impl Book {
     /// Where it cannot be read.
     pub(super) fn read(&mut self, query: &HistoryQuery) -> Result<Page, StoreError> {
         self.with(|_, connection| {
+            // One for all that is looked up: each of its own takes as long as what it reads.
+            let connection = connection.transaction()?;
             Ok(Page {
-                points: points(connection, query)?,
-                gaps: gaps(connection, query)?,
-                uptime: uptime(connection, query)?,
+                points: points(&connection, query)?,
+                gaps: gaps(&connection, query)?,
+                uptime: uptime(&connection, query)?,
             })
         })
     }
@@ -56,18 +58,21 @@ fn points(connection: &Connection, query: &HistoryQuery) -> rusqlite::Result<Vec
         points: BTreeMap::new(),
     };
     let (mut hour, end) = (query.from.div_euclid(HOUR), query.to.div_euclid(HOUR) + 1);
+    let whole_hours = [query.step, query.from, query.to]
+        .iter()
+        .all(|minutes| minutes % HOUR == 0);
     while hour < end {
         if query.step % DAY == 0
             && hour % 24 == 0
             && hour * HOUR >= query.from
             && hour + 24 <= end
-            && let Some(day) = slice(connection, schema::DAY, hour / 24, name)?
+            && let Some(day) = slice(connection, schema::DAY, hour.div_euclid(24), name)?
         {
             sums.add(hour * HOUR, &day);
             hour += 24;
             continue;
         }
-        let minutes = if query.step % HOUR == 0 && query.from % HOUR == 0 && query.to % HOUR == 0 {
+        let minutes = if whole_hours {
             None
         } else {
             blob(connection, schema::MINUTES, hour, name)?
@@ -79,6 +84,10 @@ fn points(connection: &Connection, query: &HistoryQuery) -> rusqlite::Result<Vec
         } else if let Some(whole) = slice(connection, schema::HOUR, hour, name)? {
             // Of what is too old for minutes, or where hours are all that is asked for.
             sums.add((hour * HOUR).max(query.from), &whole);
+        } else {
+            // Nobody was there for what may be centuries.
+            hour = next(connection, hour + 1)?.unwrap_or(end);
+            continue;
         }
         hour += 1;
     }
@@ -86,6 +95,23 @@ fn points(connection: &Connection, query: &HistoryQuery) -> rusqlite::Result<Vec
         sums.add(minute, &slice);
     })?;
     Ok(sums.points.into_iter().collect())
+}
+
+/// The first hour from that one on of which anything is known, of anybody. Of a day it is its
+/// first one: where the hours begin later, the day is not passed by.
+fn next(connection: &Connection, hour: i64) -> rusqlite::Result<Option<i64>> {
+    let first = |statement: &str, from: i64| -> rusqlite::Result<Option<i64>> {
+        connection
+            .prepare_cached(statement)?
+            .query_row([from], |row| row.get(0))
+    };
+    let day = -(-hour).div_euclid(24);
+    let found = [
+        first(schema::NEXT_MINUTES, hour)?,
+        first(schema::NEXT_HOUR, hour)?,
+        first(schema::NEXT_DAY, day)?.map(|day| day.saturating_mul(24)),
+    ];
+    Ok(found.into_iter().flatten().min())
 }
 
 fn gaps(connection: &Connection, query: &HistoryQuery) -> rusqlite::Result<Vec<Gap>> {

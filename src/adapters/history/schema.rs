@@ -39,8 +39,11 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 pub(super) const ADD: &str = "INSERT INTO open (minute, until, data) VALUES (?1, ?2, ?3)";
-pub(super) const LAST_UNTIL: &str = "SELECT max(until) FROM open";
+/// As they were written: by its date the last one may be one of a clock that was wrong.
+pub(super) const LAST_UNTIL: &str = "SELECT (SELECT until FROM open ORDER BY n DESC LIMIT 1)";
 pub(super) const LAST_HOUR: &str = "SELECT max(hour) FROM hours";
+pub(super) const UNTIL_BEFORE: &str = "SELECT max(until) FROM open WHERE until <= ?1";
+pub(super) const HOUR_BEFORE: &str = "SELECT max(hour) FROM hours WHERE hour < ?1";
 pub(super) const ENDED_HOUR: &str =
     "SELECT minute / 60 FROM open WHERE minute < ?1 ORDER BY n LIMIT 1";
 pub(super) const OPEN: &str =
@@ -60,6 +63,8 @@ pub(super) const PUT_DAY: &str =
     "INSERT OR REPLACE INTO days (day, service, data) VALUES (?1, ?2, ?3)";
 
 pub(super) const HAS_DAY: &str = "SELECT EXISTS (SELECT 1 FROM days WHERE day = ?1)";
+pub(super) const NEXT_DAY: &str = "SELECT min(day) FROM days WHERE day >= ?1";
+pub(super) const NEXT_MINUTES: &str = "SELECT min(hour) FROM minutes WHERE hour >= ?1";
 pub(super) const NEXT_HOUR: &str = "SELECT min(hour) FROM hours WHERE hour >= ?1";
 pub(super) const HOURS_OF: &str =
     "SELECT service, data FROM hours WHERE hour >= ?1 AND hour < ?2 ORDER BY hour";
@@ -77,6 +82,8 @@ pub(super) const DELETE_DAYS: &str = "DELETE FROM days WHERE day < ?1 AND servic
 
 pub(super) const ADD_GAP: &str =
     "INSERT OR REPLACE INTO gap (began, ended, reason) VALUES (?1, ?2, ?3)";
+pub(super) const LAST_LEAP: &str =
+    "SELECT max(ended) FROM gap WHERE ended - began > ?1 AND ended <= ?2";
 pub(super) const GAPS: &str = "SELECT began, ended, reason FROM gap
     WHERE ended > ?1 AND began < ?2 ORDER BY began LIMIT 1000";
 
@@ -88,6 +95,8 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         ADD,
         LAST_UNTIL,
         LAST_HOUR,
+        UNTIL_BEFORE,
+        HOUR_BEFORE,
         ENDED_HOUR,
         OPEN,
         CLOSE,
@@ -100,6 +109,8 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         DAY,
         PUT_DAY,
         HAS_DAY,
+        NEXT_DAY,
+        NEXT_MINUTES,
         NEXT_HOUR,
         HOURS_OF,
         FORGET_MINUTES,
@@ -109,6 +120,7 @@ pub(super) const LAYOUT: Layout<'static> = Layout {
         DELETE_HOURS,
         DELETE_DAYS,
         ADD_GAP,
+        LAST_LEAP,
         GAPS,
     ],
 };

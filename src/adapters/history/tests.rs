@@ -1,8 +1,11 @@
 //! The history as its thread does it, by clocks that the tests set.
 
 mod clocks;
+mod panics;
+mod reading;
+mod year;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use supervisor_core::history::{Sketch, Slice, bucket};
 use supervisor_core::metrics::Rollup;
@@ -23,6 +26,8 @@ const KEEP: Keep = Keep {
 /// Clocks that stand until they are set.
 struct SetClock {
     mono: AtomicU64,
+    /// How long the machine was suspended, in nanoseconds.
+    asleep: AtomicU64,
     wall: AtomicI64,
 }
 
@@ -32,7 +37,7 @@ impl Clock for SetClock {
     }
 
     fn uptime(&self) -> Mono {
-        self.mono()
+        Mono(self.mono().0 + self.asleep.load(Ordering::Relaxed))
     }
 
     fn wall(&self) -> Timestamp {
@@ -52,6 +57,7 @@ impl World {
         let home = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock {
             mono: AtomicU64::new(1_000_000_000_000),
+            asleep: AtomicU64::new(0),
             wall: AtomicI64::new(FIRST * MINUTE_MICROS),
         });
         let book = Book::new(home.path(), KEEP, clock.clone());

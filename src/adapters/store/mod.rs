@@ -32,7 +32,7 @@ pub(super) mod fault;
 #[cfg(test)]
 mod older;
 pub(super) mod open;
-mod prune;
+pub(super) mod prune;
 mod runs;
 pub(super) mod schema;
 #[cfg(test)]
@@ -194,12 +194,11 @@ impl SqliteStore {
 
     /// Once in a while, and never at the expense of a commit: what must be done besides.
     fn tidy(&mut self) {
-        let (now, wall) = (self.clock.mono(), self.clock.wall());
         let Some(open) = &mut self.open else { return };
-        if !open.pruning.is_due(now, open.next_id) {
+        if !open.pruning.is_due(self.clock.mono(), open.next_id) {
             return;
         }
-        match prune::prune(open, now, wall, self.keep, MOST_EVENTS).map_err(Fault::from) {
+        match prune::prune(open, &*self.clock, self.keep, MOST_EVENTS).map_err(Fault::from) {
             // A full or busy disk is tried again in a minute, and the next commit tells of it.
             Ok(()) | Err(Fault::Busy | Fault::Full | Fault::Unusable(_) | Fault::TooNew(_)) => {}
             Err(Fault::Damaged(why)) => {

@@ -49,14 +49,15 @@ impl SqliteStore {
             )?;
             transaction.commit()?;
         }
-        let (oldest, newest) = id_range(&connection)?;
+        let (_, newest) = id_range(&connection)?;
+        let pruning = prune::Pruning::new(&*self.clock, &connection)?;
         let next_id = newest.saturating_add(1).max(self.first_id);
         let meta = fs::metadata(&self.path).map_err(|error| Fault::Unusable(error.to_string()))?;
         Ok(Open {
             connection,
             next_id,
             file: (meta.dev(), meta.ino()),
-            pruning: prune::Pruning::new(self.clock.mono(), self.clock.wall(), oldest),
+            pruning,
         })
     }
 }

@@ -9,10 +9,15 @@ const LOOKED_AT: i64 = 20_000;
 /// How often it is looked whether something is old.
 const EVERY: Duration = Duration::from_secs(60);
 /// A wall clock that jumped may jump back: nothing is forgotten by its word for so long.
-const DISTRUST: Duration = DAY;
+pub(in crate::adapters) const DISTRUST: Duration = DAY;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// By how much it must jump to be distrusted.
-const JUMP_MICROS: i64 = 3_600_000_000;
+pub(in crate::adapters) const JUMP_MICROS: i64 = 3_600_000_000;
+/// By how much it must be ahead of what was recorded last to be distrusted at the beginning: a
+/// machine may have been off over a weekend.
+pub(in crate::adapters) const LEAP_MICROS: i64 = 3 * 24 * 3_600_000_000;
+/// In how many of the newest events such a leap is looked for.
+const NEWEST: i64 = 500;
 
 /// When to forget, and by which clock.
 #[derive(Debug)]
@@ -20,7 +25,7 @@ pub(super) struct Pruning {
     next: Mono,
     /// The id of the oldest event.
     oldest: i64,
-    /// How far the wall clock was ahead of the monotonic one, in microseconds.
+    /// How far the wall clock was ahead of the one that nobody sets, in microseconds.
     ahead: i64,
     trusted_from: Mono,
     /// When it is looked next whether runs are old.
@@ -28,14 +33,16 @@ pub(super) struct Pruning {
 }
 
 impl Pruning {
-    pub(super) fn new(now: Mono, wall: Timestamp, oldest: i64) -> Self {
-        Self {
+    pub(super) fn new(clock: &dyn Clock, connection: &Connection) -> rusqlite::Result<Self> {
+        let now = clock.mono();
+        let (oldest, _) = open::id_range(connection)?;
+        Ok(Self {
             next: now + EVERY,
             oldest,
-            ahead: ahead(now, wall),
-            trusted_from: now,
+            ahead: ahead(clock),
+            trusted_from: now + distrust(since_leap(connection, clock.wall())?),
             runs: now,
-        }
+        })
     }
 
     pub(super) fn is_due(&self, now: Mono, next_id: i64) -> bool {
@@ -43,22 +50,47 @@ impl Pruning {
     }
 }
 
-fn ahead(now: Mono, wall: Timestamp) -> i64 {
-    wall.0
-        .saturating_sub(i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX))
+/// How far the wall clock is ahead of the one that nobody sets, in microseconds. The sleep of a
+/// machine is no jump of its clock.
+pub(in crate::adapters) fn ahead(clock: &dyn Clock) -> i64 {
+    let uptime = i64::try_from(clock.uptime().0 / 1_000).unwrap_or(i64::MAX);
+    clock.wall().0.saturating_sub(uptime)
+}
+
+/// For how long a wall clock is still distrusted that leapt so many microseconds ago.
+pub(in crate::adapters) fn distrust(since: Option<i64>) -> Duration {
+    let since = since.and_then(|since| u64::try_from(since).ok());
+    since.map_or(Duration::ZERO, |since| {
+        DISTRUST.saturating_sub(Duration::from_micros(since))
+    })
+}
+
+/// How long ago, by the wall clock, events leapt to its present date; none where they did not.
+fn since_leap(connection: &Connection, wall: Timestamp) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached(schema::NEWEST_TIMES)?;
+    let mut times = statement.query([NEWEST])?;
+    let mut later = wall.0;
+    while let Some(row) = times.next()? {
+        let time = row.get_ref(0)?.as_i64().unwrap_or(later);
+        if later.saturating_sub(time) > LEAP_MICROS {
+            return Ok(Some(wall.0.saturating_sub(later)));
+        }
+        later = time;
+    }
+    Ok(None)
 }
 
 /// Forgets events older than `keep`, and the oldest beyond `most`; a step's worth of them.
 pub(super) fn prune(
     open: &mut Open,
-    now: Mono,
-    wall: Timestamp,
+    clock: &dyn Clock,
     keep: Duration,
     most: i64,
 ) -> Result<(), rusqlite::Error> {
+    let (now, wall) = (clock.mono(), clock.wall());
     let pruning = &mut open.pruning;
     pruning.next = now + EVERY;
-    let ahead = ahead(now, wall);
+    let ahead = ahead(clock);
     if (ahead.saturating_sub(pruning.ahead)).saturating_abs() > JUMP_MICROS {
         pruning.trusted_from = now + DISTRUST;
     }
@@ -66,14 +98,23 @@ pub(super) fn prune(
 
     let connection = &open.connection;
     let (oldest, newest) = open::id_range(connection)?;
-    let mut last = (newest - most).min(oldest.saturating_add(STEP - 1));
+    // The newest stays, whatever its age: ids go on from it.
+    let last = (newest - most).min(oldest.saturating_add(STEP - 1));
+    let mut forgotten = 0;
+    if last >= oldest {
+        let mut statement = connection.prepare_cached(schema::FORGET)?;
+        forgotten += statement.execute(params![last])?;
+    }
     if now >= pruning.trusted_from {
         let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-        // Those between that bear a later date (the clock was wrong) go with their neighbours.
-        let old: Option<i64> = connection
+        let before = wall.0.saturating_sub(keep);
+        let last: Option<i64> = connection
             .prepare_cached(schema::LAST_TO_FORGET)?
-            .query_row(params![wall.0.saturating_sub(keep), STEP], |row| row.get(0))?;
-        last = last.max(old.unwrap_or(i64::MIN));
+            .query_row(params![before, STEP, wall.0], |row| row.get(0))?;
+        if let Some(last) = last {
+            let mut statement = connection.prepare_cached(schema::FORGET_OLD)?;
+            forgotten += statement.execute(params![last, before, wall.0, STEP])?;
+        }
         if now >= pruning.runs {
             // A look at each of them: once a day.
             pruning.runs = now + DAY;
@@ -81,17 +122,10 @@ pub(super) fn prune(
             runs::forget_ended(connection, Timestamp(wall.0.saturating_sub(keep)))?;
         }
     }
-    pruning.oldest = oldest;
-    if last >= oldest {
-        // The newest stays, whatever its age: ids go on from it.
-        connection
-            .prepare_cached(schema::FORGET)?
-            .execute(params![last])?;
-        pruning.oldest = last.saturating_add(1);
-        // As long as there is more, a step goes with every commit.
-        if last >= oldest.saturating_add(STEP - 1) {
-            pruning.next = now;
-        }
+    (pruning.oldest, _) = open::id_range(connection)?;
+    // As long as there is more, a step goes with every commit.
+    if i64::try_from(forgotten).unwrap_or(i64::MAX) >= STEP {
+        pruning.next = now;
     }
     Ok(())
 }

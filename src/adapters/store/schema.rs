@@ -53,9 +53,17 @@ pub(crate) const NEWEST_TO_OLDEST: &str =
     "SELECT id, time, service, kind, from_, to_, reason FROM event
      WHERE id > ?1 AND time >= ?2 AND (?3 IS NULL OR service = ?3) ORDER BY id DESC LIMIT ?4";
 pub(crate) const ID_RANGE: &str = "SELECT (SELECT min(id) FROM event), (SELECT max(id) FROM event)";
-/// The newest of the `?2` oldest events that is older than `?1`: with it go all before it.
+/// The times of the newest events, as they were recorded, the newest first.
+pub(crate) const NEWEST_TIMES: &str = "SELECT time FROM event ORDER BY id DESC LIMIT ?1";
+/// The newest of the `?2` oldest events that is older than `?1`. What bears a date after `?3`,
+/// the present one, keeps nobody from being found.
 pub(crate) const LAST_TO_FORGET: &str = "SELECT max(id) FROM
-    (SELECT id, time FROM event ORDER BY id LIMIT ?2) WHERE time < ?1";
+    (SELECT id, time FROM event WHERE time <= ?3 ORDER BY id LIMIT ?2) WHERE time < ?1";
+/// Up to that one what is old, and with it what bears a date after the present one (the clock
+/// was wrong). What is young goes not, though an older date was recorded after it.
+pub(crate) const FORGET_OLD: &str = "DELETE FROM event WHERE id IN
+    (SELECT id FROM event WHERE id <= ?1 AND id < (SELECT max(id) FROM event)
+       AND (time < ?2 OR time > ?3) ORDER BY id LIMIT ?4)";
 pub(crate) const FORGET: &str =
     "DELETE FROM event WHERE id <= ?1 AND id < (SELECT max(id) FROM event)";
 
@@ -91,7 +99,9 @@ const STATEMENTS: &[&str] = &[
     OLDEST_TO_NEWEST,
     NEWEST_TO_OLDEST,
     ID_RANGE,
+    NEWEST_TIMES,
     LAST_TO_FORGET,
+    FORGET_OLD,
     FORGET,
     DELETE,
     LAST_RUN,

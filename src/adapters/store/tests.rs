@@ -1,3 +1,5 @@
+mod clocks;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,6 +14,8 @@ use super::*;
 #[derive(Default)]
 pub(super) struct SetClock {
     mono: AtomicU64,
+    /// How long the machine was suspended, in nanoseconds.
+    asleep: AtomicU64,
     wall: AtomicI64,
 }
 
@@ -21,7 +25,7 @@ impl Clock for SetClock {
     }
 
     fn uptime(&self) -> Mono {
-        self.mono()
+        Mono(self.mono().0 + self.asleep.load(Ordering::Relaxed))
     }
 
     fn wall(&self) -> Timestamp {
@@ -34,6 +38,13 @@ impl SetClock {
     pub(super) fn pass(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).expect("some years at most");
         self.mono.fetch_add(nanos, Ordering::Relaxed);
+        self.jump(i64::try_from(time.as_micros()).expect("some years at most"));
+    }
+
+    /// The machine is suspended for so long.
+    fn suspend(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).expect("some years at most");
+        self.asleep.fetch_add(nanos, Ordering::Relaxed);
         self.jump(i64::try_from(time.as_micros()).expect("some years at most"));
     }
 
@@ -759,8 +770,8 @@ fn a_flood_of_events_is_kept_in_bounds() {
             ..Batch::default()
         };
         store.commit(&batch).expect("committed");
-        let (now, wall) = (world.clock.mono(), world.clock.wall());
-        prune::prune(store.open.as_mut().expect("open"), now, wall, WEEK, 300).expect("pruned");
+        let open = store.open.as_mut().expect("open");
+        prune::prune(open, &*world.clock, WEEK, 300).expect("pruned");
     }
     let rows = store.events(&all(10_000)).expect("read");
     assert_eq!(rows.len(), 300);

@@ -210,6 +210,7 @@ fn f82_each_kind_of_mistake_is_said_at_its_place() {
             "command = 'x'\nrestart = 'allways'",
             "3:11 `services.a.restart` cannot be \"allways\"",
         ),
+        ("interval = ''", "2:12 `services.a.interval` is empty"),
         (
             "interval = 'Auto'",
             "2:12 `services.a.interval` cannot be \"Auto\"",

@@ -169,6 +169,9 @@ fn an_interval_may_be_learnt_and_is_told_to_nobody_then() {
     assert!(external.learns() && external.watch == Watch::External);
     let short = good("[heartbeat.services]\na = { interval = 'auto' }");
     assert!(short.services[0].policy.learns());
+    let report = check_report(&short);
+    let told = "external, its interval is learnt; until then critical at 2m 33s";
+    assert!(report.contains(told), "{report}");
     let given = policy("interval = '20s'");
     assert_eq!(given.interval_source, IntervalSource::Configured);
 }

@@ -231,6 +231,24 @@ async fn a_stop_says_why_and_ends_all_streams_at_once() {
 }
 
 #[actix_web::test]
+async fn f69_a_frame_that_is_never_whole_is_refused_before_it_takes_memory() {
+    let world = World::new().await;
+    let mut ws = Ws::open(&world, "").await;
+    assert_eq!(ws.next().await.unwrap()["event"], "snapshot");
+    // A masked text of 2^40 bytes.
+    let mut head = vec![0x81, 0xff];
+    head.extend_from_slice(&(1_u64 << 40).to_be_bytes());
+    head.extend_from_slice(&[0; 4]);
+    ws.stream.write_all(&head).await.unwrap();
+    // It may be cut off while this is under way.
+    let _ = ws.stream.write_all(&[b'x'; 100_000]).await;
+    let (opcode, payload) = ws.control().await.expect("no farewell");
+    assert_eq!(opcode, 8);
+    assert_eq!(payload[..2], 1009_u16.to_be_bytes(), "{payload:?}");
+    assert!(ws.next().await.is_none());
+}
+
+#[actix_web::test]
 async fn a_hundred_look_on_and_all_see_the_same() {
     let world = World::new().await;
     let mut all = Vec::new();

@@ -108,6 +108,8 @@ pub struct Service {
     owned: Arc<Policy>,
     /// The interval that was learnt, where it is to be: remembered by who observes it.
     learnt: Option<Duration>,
+    /// The pulses that were remembered of it when we began.
+    recalled: u64,
     /// Those of what it depends on that are not ready, as a text.
     missing: Option<Box<str>>,
     /// Whether a maintenance window covers it: told anew to each of us, so not remembered.
@@ -128,6 +130,7 @@ impl Service {
         let mut service = Self {
             owned: Arc::clone(&policy),
             policy,
+            recalled: memory.total_pulses,
             memory,
             learnt: None,
             missing: None,

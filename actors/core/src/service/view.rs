@@ -82,6 +82,7 @@ impl Service {
             },
             freshness: self.freshness(now),
             total_pulses: memory.total_pulses,
+            pulses_here: memory.total_pulses.saturating_sub(self.recalled),
             error_count: memory.error_count,
             critical: self.policy.critical,
             started_at: living.map(|began| began.wall),

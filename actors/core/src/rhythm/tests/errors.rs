@@ -102,3 +102,36 @@ fn pulses_that_come_at_once_count_as_each_of_them() {
     many.errors.pulses(u32::MAX);
     assert!(many.errors.share < 1e-9 && many.errors.sum == 0.0);
 }
+
+#[test]
+fn errors_instead_of_pulses_or_beside_them_do_not_change_the_rhythm() {
+    for beside in [false, true] {
+        let mut dice = Dice(6);
+        let mut heart = Heart {
+            rhythm: Rhythm::learning(),
+            ..Heart::new()
+        };
+        let mut jitter = || 10.0 * (1.0 + 0.05 * dice.normal());
+        for _ in 0..500 {
+            heart.beat(jitter());
+        }
+        let interval = heart.rhythm.interval();
+        for beat in 0..300 {
+            if beat % 3 > 0 {
+                heart.beat(jitter());
+            } else {
+                let until = if beside { 1.0 } else { jitter() };
+                heart.now = heart.now + Duration::from_secs_f64(until);
+                heart.rhythm.error();
+            }
+        }
+        assert_eq!(heart.alarms, 0);
+        assert_eq!(heart.rhythm.trend(), Trend::Erring);
+        assert_eq!(heart.rhythm.interval(), interval);
+        // A run that failed is the beat that was due.
+        let late = heart.now + Duration::from_secs(10);
+        heart.beat(10.0);
+        heart.rhythm.failed(late);
+        assert_eq!(heart.rhythm.last(), Some(late));
+    }
+}
