@@ -34,9 +34,9 @@ async fn f39_a_record_that_cannot_be_written_is_said_and_made_up_for() {
 
 #[actix_rt::test(system = "PausedSystem")]
 async fn a_record_that_fails_amid_the_first_walk_loses_nothing_whichever_transaction_it_was() {
-    for commits in 0..8 {
+    for commits in 0..6 {
         let stage = SyncStage::new();
-        for n in 0..1_000 {
+        for n in 0..300 {
             stage.disk.write(&format!("docs/{n:04}.md"), &n.to_string());
         }
         stage.age().await;
