@@ -81,6 +81,21 @@ fn f23_days_are_made_while_later_ones_are_known_and_no_hour_goes_before_its_day(
 }
 
 #[test]
+fn no_hour_goes_before_its_day_however_short_hours_are_kept() {
+    let mut world = World::new();
+    let keep = Keep {
+        minutes: 60 * MINUTE,
+        hours: 60 * MINUTE,
+    };
+    world.book = Book::new(world.home.path(), keep, world.clock.clone());
+    world.healthy(1_440 + 3 * 60);
+    assert_eq!(world.count("days"), 1);
+    assert_eq!(world.pulses(FIRST, FIRST + 1_440, 1_440), 6 * 1_440);
+    // Those of the day before are gone: it is made.
+    assert_eq!(world.count("hours"), 2);
+}
+
+#[test]
 fn f23_a_clock_that_is_wrong_from_the_beginning_makes_nothing_old() {
     let mut world = World::new();
     world.healthy(100);
