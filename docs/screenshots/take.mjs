@@ -34,7 +34,7 @@ for (const word of wanted) {
     await page.locator(".toast").waitFor({ state: "detached" });
   }
   await page.goto(url + path);
-  await page.locator("tr[data-name] svg.strip").first().waitFor();
+  await page.locator("tr[data-name] svg.strip").first().waitFor({ state: "attached" });
   await page.waitForTimeout(2_500);
   if (name === "no-signal") {
     process.kill(Number(given), "SIGKILL");

@@ -51,7 +51,7 @@ export class Alerts {
         "tr",
         { "data-level": alert.level },
         h("td", {}, h("span", { class: "level" }, icon(alert.level), alert.level), h("div", { class: "sub" }, alert.state)),
-        h("th", { scope: "row" }, alert.kind === "service" ? h("a", { href: address({ view: "", service: alert.service }) }, alert.service) : alert.service),
+        h("th", { scope: "row" }, ...this.about(alert)),
         h("td", { class: "reason" }, alert.reason, h("div", { class: "sub" }, ...this.told(alert))),
         h("td", { class: "when" }, when(alert.opened)),
         h("td", { class: "act" }, this.button(alert)),
@@ -64,6 +64,13 @@ export class Alerts {
         : h("p", { class: "empty" }, "Nothing to be told of."),
       ...this.quiet(),
     );
+  }
+
+  /** Of what; ourselves we name, or "restarted" would be a service. */
+  about(alert) {
+    if (alert.kind === "service") return [h("a", { href: address({ view: "", service: alert.service }) }, alert.service)];
+    if (alert.kind === "supervisor") return ["the supervisor", h("div", { class: "sub" }, alert.service)];
+    return [alert.service];
   }
 
   told(alert) {
