@@ -341,8 +341,14 @@ fn sinks_of(
 /// run. Beside everything else: it may take their stop timeouts.
 fn end_strays(processes: Rc<ShimProcesses>, services: &[ServiceSpec], log: Logger) {
     let known: HashSet<_> = services.iter().map(|spec| spec.name.clone()).collect();
+    let unclear = {
+        let log = log.clone();
+        Rc::new(
+            move |why: &str| warn!(log, "looking for services that the configuration does not know"; "why" => why),
+        )
+    };
     actix_rt::spawn(async move {
-        for name in processes.end_strays(&known).await {
+        for name in processes.end_strays(&known, unclear).await {
             warn!(log, "a service that the configuration does not know was running: stopped"; "service" => %name);
         }
     });

@@ -340,6 +340,18 @@ pub(crate) struct Announced {
     pub(crate) at: Mono,
 }
 
+/// Service → Supervisor: whether it can be seen what lives of it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unclear {
+    /// Of which.
+    pub(crate) service: ServiceId,
+    /// Why not; `None`: it can again.
+    pub(crate) why: Option<String>,
+    /// When.
+    pub(crate) at: Mono,
+}
+
 /// What lives of a service that we run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {

@@ -52,7 +52,7 @@ pub trait Processes {
 
     /// Finds what an earlier supervisor left of a service: `None` if nothing lives and no
     /// exit is on record. What happens to a living one from now on, and what is wanted of its
-    /// output, goes to `sink`.
+    /// output, goes to `sink`. Does not end before that is known for certain.
     fn adopt<'a>(
         &'a self,
         name: &'a ServiceName,
@@ -178,6 +178,9 @@ pub enum ProcessEvent {
     ShimLost,
     /// It has written lines that are wanted.
     Output(Output),
+    /// Why it cannot be seen just now what lives of it, so that nothing is done about it before
+    /// it can; `None`: it can again. Comes amid [`Processes::adopt`], too.
+    Unclear(Option<String>),
 }
 
 /// Runs the owner's short commands and calls: nudges other than signals, restart commands.

@@ -40,7 +40,7 @@ use crate::guardian::{Guard, Guarded, guarded, guarded_start, text_of};
 use crate::handle::Inform;
 use crate::messages::{
     Ack, Announce, Announced, Found, Happened, Informed, Leave, Overheard, Poke, Pulse, Report,
-    Settle,
+    Settle, Unclear,
 };
 use crate::ports::output::{Hearing, Output};
 use crate::ports::{Adoption, Launch, Process, ProcessEvent, ProcessSink};
@@ -219,7 +219,21 @@ impl Service {
         }
         let door = Arc::clone(&self.door);
         let clock = Arc::clone(&self.guard.world().ports.clock);
+        // Weak: the adapter, which keeps it, is the world's.
+        let world = Rc::downgrade(self.guard.world());
         Rc::new(move |event| {
+            if let ProcessEvent::Unclear(why) = event {
+                // Not by this actor, which hears nothing while it adopts. Bounded: one when it
+                // begins, one for another reason, one when it is over.
+                if let Some(world) = world.upgrade() {
+                    world.supervisor.tell(Unclear {
+                        service: door.id,
+                        why,
+                        at: clock.mono(),
+                    });
+                }
+                return;
+            }
             // Bounded: a life has a handful of events. If this actor is being rebuilt they are
             // lost, and the new one adopts what there is.
             door.address.tell(Happened {
@@ -439,6 +453,8 @@ impl Service {
                 hands.held = Held::Orphaned;
                 Event::ShimLost { generation }
             }
+            // Told past us.
+            ProcessEvent::Unclear(_) => return,
             ProcessEvent::Output(output) => {
                 // What is left of a life that has ended proves nothing.
                 if lived {

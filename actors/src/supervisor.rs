@@ -75,7 +75,7 @@ use crate::internal;
 use crate::messages::{
     Announce, Announced, Control, Denied, Found, Freed, GetOverview, GetRegistrations, GetService,
     GetSpec, Load, Overview, OwnTrouble, Pulse, Rebuilt, Record, Register, Report, SelfPulse,
-    ServiceId, Settle, Shutdown, Storage, Trouble, Unregister, Unwatch, Verb, Watch,
+    ServiceId, Settle, Shutdown, Storage, Trouble, Unclear, Unregister, Unwatch, Verb, Watch,
 };
 use crate::ports::StoreError;
 use crate::registration::{Registering, Registration};
@@ -490,6 +490,18 @@ impl Handler<Announced> for Supervisor {
         guarded(self, context, |actor, context| {
             actor.glance(announced.at, context);
             actor.announced(announced);
+            actor.finish(context);
+        });
+    }
+}
+
+impl Handler<Unclear> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, unclear: Unclear, context: &mut Self::Context) {
+        guarded(self, context, |actor, context| {
+            actor.glance(unclear.at, context);
+            actor.unclear(unclear);
             actor.finish(context);
         });
     }

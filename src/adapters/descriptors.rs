@@ -4,6 +4,8 @@
 //! end at a few hundred services. Whom we start gets the limit that we were given: programs
 //! that use `select` fail with descriptors beyond 1,023.
 
+use std::io;
+
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// The limit that we were started with.
@@ -38,6 +40,25 @@ impl GivenLimit {
             let _ended = prlimit(pid, Resource::Nofile, self.0);
         }
     }
+}
+
+/// How many descriptors are left to the rest of us (clients, databases, the next start) when
+/// services are adopted: a supervisor that holds all of them but cannot be asked is no use.
+const RESERVE: usize = 20;
+
+/// That there is room for more descriptors than a few.
+///
+/// # Errors
+/// Where there is not.
+pub(crate) fn has_room() -> io::Result<()> {
+    let mut held = Vec::with_capacity(RESERVE);
+    for _ in 0..RESERVE {
+        held.push(rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC,
+        )?);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

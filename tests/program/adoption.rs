@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::script::{bash, command, sh};
 use crate::common::wait::{wait_until, watch_for};
-use crate::common::{Service, World, alive, process, signal};
+use crate::common::{Event, Service, World, alive, process, signal};
 
 /// What must be the same before and after.
 fn identity(service: &Service) -> (Option<i32>, u64, u64, String) {
@@ -374,6 +374,75 @@ fn f90_a_shim_that_died_while_nobody_watched_is_noticed_too() {
             .any(|event| event.kind == "restarted" && event.to.as_deref() == Some("shim")),
         "{events:?}"
     );
+}
+
+#[test]
+fn f34_services_for_which_no_descriptor_is_left_are_neither_ended_nor_started_again() {
+    const SERVICES: usize = 30;
+    let few = "if test -e few; then ulimit -n 72; fi; exec \"$@\"";
+    let mut plan = World::plan().prefix(&["sh", "-c", few, "limited"]);
+    for number in 0..SERVICES {
+        plan = plan.service(&format!("s{number}"), &command(&["sleep", "1000"]));
+    }
+    let mut world = plan.start();
+    let before: Vec<_> = (0..SERVICES)
+        .map(|number| identity(&world.wait_healthy(&format!("s{number}"))))
+        .collect();
+    world.kill();
+    fs::write(world.file("few"), "").expect("a file");
+    world.spawn();
+    wait_until("it can be asked", || world.socket().connect().ok());
+
+    // Some find room, and are supervised. Of the others it is said, and that is all.
+    let is_unclear = |event: &Event| event.reason.contains("Too many open files");
+    world.wait_event("it is said", is_unclear);
+    let adopted = world.wait_event("one is adopted", |event| event.kind == "adopted");
+    let adopted = world.service(&adopted.service);
+    signal(adopted.pid.expect("a process"), Signal::SIGKILL);
+    world.wait_for(&adopted.name, "lives again", |service| {
+        service.generation > 1 && service.pid.is_some_and(alive)
+    });
+    let events = world.events();
+    let waiting = events
+        .iter()
+        .find(|event| {
+            is_unclear(event)
+                && !events
+                    .iter()
+                    .any(|other| other.kind == "adopted" && other.service == event.service)
+        })
+        .expect("one that waits");
+    let waiting = world.service(&waiting.service);
+    assert!(
+        waiting
+            .message
+            .as_deref()
+            .unwrap_or_default()
+            .contains("Too many open files"),
+        "{waiting:?}"
+    );
+    watch_for(Duration::from_secs(1), || {
+        for (number, (pid, ..)) in before.iter().enumerate() {
+            let name = format!("s{number}");
+            let is_it = name != adopted.name;
+            assert!(!is_it || pid.is_some_and(alive), "{name} was ended");
+            let generations = fs::read_dir(world.data().join("shim").join(&name)).expect("lives");
+            assert!(
+                !is_it || generations.count() == 1,
+                "{name} was started again"
+            );
+        }
+    });
+
+    world.kill();
+    fs::remove_file(world.file("few")).expect("removed");
+    world.start();
+    for (number, before) in before.iter().enumerate() {
+        let name = format!("s{number}");
+        if name != adopted.name {
+            assert_eq!(identity(&world.wait_healthy(&name)), *before, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -8,11 +8,12 @@ use super::*;
 
 use std::collections::HashSet;
 
+use supervisor_core::event::Change;
 use supervisor_core::policy::Watch as Watching;
 use supervisor_core::service::Now;
 use supervisor_core::view::StateWord;
 
-use crate::messages::{Ack, Poke};
+use crate::messages::{Ack, Poke, Unclear};
 
 impl Supervisor {
     // --- what comes up ---
@@ -129,6 +130,33 @@ impl Supervisor {
         }
         self.ready_if_announced();
         self.announced_to_leave(id);
+    }
+
+    /// It cannot be seen what lives of a service, or it can again: recorded, and shown as what
+    /// the service says.
+    pub(super) fn unclear(&mut self, unclear: Unclear) {
+        let id = unclear.service.0;
+        let at = self.moment(unclear.at);
+        let Some(entry) = self.entries.get(id as usize) else {
+            return;
+        };
+        let generation = entry.service.generation();
+        if let Some(why) = &unclear.why {
+            let change = Change {
+                kind: EventKind::Error,
+                from: None,
+                to: None,
+                reason: why.clone(),
+                level: entry.service.level(),
+            };
+            self.tell(id, change, generation, at);
+        }
+        let message = unclear.why.unwrap_or_default();
+        let event = Event::Status {
+            generation,
+            message,
+        };
+        self.happen(id, event, at);
     }
 
     pub(super) fn ready_if_announced(&self) {

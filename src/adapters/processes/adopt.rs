@@ -10,13 +10,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use supervisor_core::event::Exit;
 use supervisor_shim::protocol::{self, Frame, key, kind};
 
+use super::doubt::Doubt;
 use super::records::{ExitRecord, GenerationDir, StartRecord};
 
 /// How long a shim that holds its lock may be silent before it is taken for hung and ended.
@@ -59,25 +60,48 @@ enum Silent {
     SoFar,
     /// It took the connection and said nothing for all our patience.
     ForLong,
+    /// We could not listen: for want of descriptors or memory, or because a disk is sick.
+    Unheard(io::Error),
+}
+
+impl Silent {
+    /// Why a connection failed: by the shim that does not listen yet, or is ending, or has its
+    /// queue full; or by us.
+    fn because(error: io::Error) -> Self {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof, WouldBlock,
+        };
+        match error.kind() {
+            NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof
+            | WouldBlock => Self::SoFar,
+            _ => Self::Unheard(error),
+        }
+    }
 }
 
 /// Looks at a generation until it is clear what it is.
-pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
+pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str, doubt: &mut Doubt) -> Found {
     let mut pause = FIRST_PAUSE;
     let mut waited = Duration::ZERO;
     let mut continued = false;
     loop {
-        if let Some(exit) = dir.exit_record().filter(|exit| !exit.left) {
+        let exit = doubt.ask(|| dir.exit_record()).await;
+        if let Some(exit) = exit.filter(|exit| !exit.left) {
             return Found::Ended(exit.exit());
         }
-        if !dir.is_locked() {
-            return without_shim(dir, boot_id);
+        if !doubt.ask(|| dir.has_shim()).await {
+            return without_shim(dir, boot_id, doubt).await;
         }
         let patience = if continued { PATIENCE } else { SUSPICIOUS };
         match connect(dir, patience).await {
             Ok(found) => return found,
             Err(Silent::SoFar) => {}
             Err(Silent::ForLong) => waited += patience,
+            Err(Silent::Unheard(error)) => {
+                // Not counted: it is not the shim's silence.
+                doubt.of(&error).await;
+                continue;
+            }
         }
         if waited >= SUSPICIOUS && !continued {
             dir.signal_shim(boot_id, libc::SIGCONT);
@@ -98,13 +122,13 @@ pub(super) async fn inspect(dir: &GenerationDir, boot_id: &str) -> Found {
     }
 }
 
-fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
+async fn without_shim(dir: &GenerationDir, boot_id: &str, doubt: &mut Doubt) -> Found {
     // Again: it may have been written between the first look and the end of the shim.
-    let exit = dir.exit_record();
+    let exit = doubt.ask(|| dir.exit_record()).await;
     if let Some(whole) = exit.as_ref().filter(|exit| !exit.left) {
         return Found::Ended(whole.exit());
     }
-    match (dir.start_record(), exit) {
+    match (doubt.ask(|| dir.start_record()).await, exit) {
         (Some(record), exit) if record.boot_id == boot_id => Found::Lost { record, exit },
         // Of another boot: whatever ran has ended with it.
         (_, Some(exit)) => Found::Ended(exit.exit()),
@@ -114,7 +138,7 @@ fn without_shim(dir: &GenerationDir, boot_id: &str) -> Found {
 
 /// Connects and waits for `hello`.
 async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silent> {
-    let stream = open_socket(dir).await.map_err(|_| Silent::SoFar)?;
+    let stream = open_socket(dir).await.map_err(Silent::because)?;
     let mut buffer = Vec::new();
     let mut socket = None;
     loop {
@@ -145,10 +169,10 @@ async fn connect(dir: &GenerationDir, patience: Duration) -> Result<Found, Silen
         // does not count. A readiness may be dropped: it is found again.
         tokio::select! {
             biased;
-            ready = stream.readable() => ready.map_err(|_| Silent::SoFar)?,
+            ready = stream.readable() => ready.map_err(Silent::because)?,
             () = tokio::time::sleep(patience) => return Err(Silent::ForLong),
         }
-        receive(&stream, &mut buffer, &mut socket).map_err(|_| Silent::SoFar)?;
+        receive(&stream, &mut buffer, &mut socket).map_err(Silent::because)?;
     }
 }
 
@@ -164,16 +188,21 @@ fn receive(
     let received = stream.try_io(Interest::READABLE, || {
         let mut parts = [IoSliceMut::new(&mut chunk)];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        Ok(recvmsg(stream, &mut parts, &mut control, flags)?.bytes)
+        let received = recvmsg(stream, &mut parts, &mut control, flags)?;
+        Ok((received.bytes, received.flags))
     });
     match received {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(count) => {
+        Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok((count, flags)) => {
             buffer.extend_from_slice(&chunk[..count]);
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                     *socket = descriptors.last().or(socket.take());
                 }
+            }
+            if socket.is_none() && flags.contains(ReturnFlags::CTRUNC) {
+                // It came along, and we had no room for it: the next connection brings it again.
+                return Err(io::Error::from_raw_os_error(libc::EMFILE));
             }
             Ok(())
         }

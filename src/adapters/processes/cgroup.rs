@@ -1,6 +1,7 @@
 //! Where services' cgroups go, if this machine lets us have some. Always optional.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -56,10 +57,24 @@ fn own_directory(mounts: &str, own: &str) -> Option<PathBuf> {
     Some(Path::new(point).join(below))
 }
 
-/// Its members; empty where it is gone.
-pub(super) fn members(cgroup: &Path) -> Vec<i32> {
-    let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    procs.lines().filter_map(|line| line.parse().ok()).collect()
+/// Its members; none where it is gone, or of a kind that has no list of them.
+///
+/// # Errors
+/// Where they cannot be read.
+pub(super) fn members(cgroup: &Path) -> io::Result<Vec<i32>> {
+    let procs = match fs::read_to_string(cgroup.join("cgroup.procs")) {
+        Ok(procs) => procs,
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::EOPNOTSUPP)
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(procs.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 /// Kills all of its members at once.

@@ -19,6 +19,7 @@ use supervisor_core::event::{Exit, StartFailure, StartFault};
 use supervisor_shim::protocol::{self, Frame, Stage, key, kind};
 
 use super::adopt::{Found, inspect};
+use super::doubt::Doubt;
 use super::failure;
 use super::lost::{self, Orphans};
 use super::output::{self, Asked, Tailing};
@@ -241,7 +242,10 @@ pub(super) async fn tend(shared: Rc<Shared>, mut life: Life, first: UnixStream, 
         if matches!(end, End::Abandoned) {
             return;
         }
-        match inspect(&life.dir, &life.orphans.boot_id).await {
+        let mut doubt = Doubt::new(Rc::clone(&life.sink));
+        let found = inspect(&life.dir, &life.orphans.boot_id, &mut doubt).await;
+        drop(doubt);
+        match found {
             Found::Connected {
                 stream: again,
                 hello,
@@ -556,9 +560,7 @@ pub(super) async fn lose(life: &mut Life, shared: &Rc<Shared>) {
     if life.started && life.exit.is_none() {
         (life.sink)(ProcessEvent::ShimLost);
     }
-    let sink = Rc::clone(&life.sink);
-    let blocked = move |list| sink(ProcessEvent::Blocked(list));
-    if !lost::end_tree(&life.orphans, &life.process, shared, &blocked).await {
+    if !lost::end_tree(&life.orphans, &life.process, shared, &life.sink).await {
         return;
     }
     if life.started {

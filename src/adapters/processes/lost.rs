@@ -3,12 +3,17 @@
 //! environment, which nobody else has. Never by a number alone.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
+use supervisor_actors::ports::{ProcessEvent, ProcessSink};
 use supervisor_actors::spec::ProcessSpec;
 
+use super::census::{Census, Registry};
 use super::cgroup;
+use super::doubt::Doubt;
 use super::link::Shared;
 use super::proc_fs::{self, Identity, Status};
 use super::records::StartRecord;
@@ -24,6 +29,8 @@ pub(super) struct Orphans {
     pub(super) token: String,
     /// The present boot: start times of another one mean nothing.
     pub(super) boot_id: String,
+    /// Who lives at all.
+    pub(super) registry: Registry,
 }
 
 impl Orphans {
@@ -33,16 +40,31 @@ impl Orphans {
         self.cgroup = record.cgroup();
     }
 
-    /// Who of the service lives. Reads all of `/proc`.
-    pub(super) fn living(&self) -> Vec<Status> {
-        let all = proc_fs::all();
-        let in_cgroup: HashSet<i32> = self
+    /// Who of the service lives.
+    ///
+    /// # Errors
+    /// Where that cannot be seen.
+    pub(super) async fn find(&self) -> io::Result<Vec<Status>> {
+        match &*self.registry.ask().await {
+            Ok(census) => self.living(census),
+            Err(error) => Err(io::Error::new(error.kind(), format!("/proc: {error}"))),
+        }
+    }
+
+    fn living(&self, census: &Census) -> io::Result<Vec<Status>> {
+        let mut all = census.all.clone();
+        let mut in_cgroup = HashSet::new();
+        for pid in self
             .cgroup
             .as_deref()
-            .map(cgroup::members)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
+            .map_or(Ok(Vec::new()), cgroup::members)?
+        {
+            in_cgroup.insert(pid);
+            // Begun since the look, by one that has ended since.
+            if !all.iter().any(|process| process.id.pid == pid) {
+                all.extend(proc_fs::look(pid)?);
+            }
+        }
         // A session's number belongs to ours as long as its leader is the one recorded.
         let session = self
             .main
@@ -55,7 +77,7 @@ impl Orphans {
                 Some(process.id) == self.main
                     || in_cgroup.contains(&process.id.pid)
                     || Some(process.session) == session
-                    || proc_fs::has_variable(process.id.pid, &self.token)
+                    || census.has_token(process.id.pid, &self.token)
             })
             .map(|process| process.id.pid)
             .filter(|pid| *pid != ourselves)
@@ -73,17 +95,8 @@ impl Orphans {
             }
         }
         ours.remove(&ourselves);
-        all.into_iter()
-            .filter(|process| !process.dead && ours.contains(&process.id.pid))
-            .collect()
-    }
-
-    /// [`Self::living`], on a thread that may block.
-    async fn find(&self) -> Vec<Status> {
-        let orphans = self.clone();
-        tokio::task::spawn_blocking(move || orphans.living())
-            .await
-            .unwrap_or_default()
+        all.retain(|process| !process.dead && ours.contains(&process.id.pid));
+        Ok(all)
     }
 }
 
@@ -93,7 +106,7 @@ pub(super) async fn end_tree(
     orphans: &Orphans,
     process: &ProcessSpec,
     shared: &Shared,
-    blocked: &dyn Fn(String),
+    sink: &ProcessSink,
 ) -> bool {
     const FIRST_PAUSE: Duration = Duration::from_millis(5);
     const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -103,14 +116,22 @@ pub(super) async fn end_tree(
     let mut killing_since = None;
     let mut reported = 0;
     let mut pause = FIRST_PAUSE;
+    let mut doubt = Doubt::new(Rc::clone(sink));
     loop {
-        let living = orphans.find().await;
-        if living.is_empty() {
-            break;
-        }
+        let living = match orphans.find().await {
+            Ok(living) if living.is_empty() => break,
+            Ok(living) => Some(living),
+            Err(error) => {
+                doubt.of(&error).await;
+                None
+            }
+        };
         if shared.is_abandoned() {
             return false;
         }
+        let Some(living) = living else {
+            continue;
+        };
         if begin.elapsed() >= process.stop_timeout || shared.stops() >= 2 {
             let since = *killing_since.get_or_insert_with(tokio::time::Instant::now);
             if let Some(cgroup) = &orphans.cgroup {
@@ -122,17 +143,23 @@ pub(super) async fn end_tree(
             let seconds = since.elapsed().as_secs() / REPORT.as_secs();
             if seconds > reported {
                 reported = seconds;
-                blocked(describe(&living));
+                sink(ProcessEvent::Blocked(describe(&living)));
             }
         } else {
-            for member in living.iter().filter(|member| asked.insert(member.id)) {
+            for member in &living {
+                if asked.contains(&member.id) {
+                    continue;
+                }
                 let is_main = Some(member.id) == orphans.main;
                 let signal = if is_main {
                     process.stop_signal
                 } else {
                     libc::SIGTERM
                 };
-                proc_fs::signal(member.id, signal);
+                // One that cannot be reached, for want of a descriptor, is asked the next time.
+                if proc_fs::signal(member.id, signal) {
+                    asked.insert(member.id);
+                }
                 proc_fs::signal(member.id, libc::SIGCONT);
             }
         }

@@ -10,11 +10,14 @@
 //! or a working directory would make it fork, which costs with our size.
 //!
 //! After our own death the next supervisor finds what runs by the shims' files alone
-//! ([`adopt`]). A shim that is killed leaves a tree without a parent, ended in [`lost`].
+//! ([`adopt`]). A shim that is killed leaves a tree without a parent, ended in [`lost`]. What
+//! cannot be looked at is never taken for gone ([`doubt`]).
 
 mod adopt;
+mod census;
 mod cgroup;
 pub(crate) mod command;
+mod doubt;
 mod environment;
 mod failure;
 mod image;
@@ -48,20 +51,22 @@ use supervisor_actors::ports::{
 };
 use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::ServiceName;
-use supervisor_core::event::{Generation, StartFailure};
+use supervisor_core::event::StartFailure;
 use supervisor_shim::protocol::Frame;
 
 use self::adopt::{Found, inspect};
+use self::census::Registry;
+use self::doubt::Doubt;
 use self::environment::{Common, TOKEN_VARIABLE};
 use self::link::{Life, Shared};
 use self::lost::Orphans;
-use self::records::GenerationDir;
+use self::records::{GenerationDir, StartRecord};
 use self::spare::{NoShim, Nursery, Sent};
 use self::vigil::Vigil;
 use crate::adapters::child_env::Usual;
 use crate::adapters::child_token::{ChildKey, child_token};
 use crate::adapters::data_dir::DataDirLock;
-use crate::adapters::descriptors::GivenLimit;
+use crate::adapters::descriptors::{self, GivenLimit};
 use crate::adapters::stand_in;
 
 pub(crate) use self::proc_fs::{age_of_process, boot_id};
@@ -84,6 +89,7 @@ pub(crate) struct ShimProcesses {
     boot_id: String,
     cgroups: Option<PathBuf>,
     nursery: Nursery,
+    registry: Registry,
 }
 
 /// Why processes cannot be run at all.
@@ -146,6 +152,7 @@ impl ShimProcesses {
             key,
             boot_id: boot_id().map_err(ProcessesError::BootId)?,
             cgroups: cgroup::root(given),
+            registry: Registry::default(),
         })
     }
 
@@ -188,12 +195,13 @@ impl ShimProcesses {
     }
 
     /// All that there is of a service's lives, the newest first.
-    fn lives_of(&self, name: &ServiceName) -> Vec<GenerationDir> {
-        let places = self.places();
-        let each = places.iter().map(|shims| GenerationDir::all(shims, name));
-        let mut lives: Vec<_> = each.flatten().collect();
+    fn lives_of(&self, name: &ServiceName) -> io::Result<Vec<GenerationDir>> {
+        let mut lives = Vec::new();
+        for shims in self.places() {
+            lives.append(&mut GenerationDir::all(&shims, name)?);
+        }
         lives.sort_by_key(|dir| std::cmp::Reverse(dir.generation));
-        lives
+        Ok(lives)
     }
 
     fn common(&self) -> Common<'_> {
@@ -217,6 +225,7 @@ impl ShimProcesses {
             cgroup: None,
             token: format!("{TOKEN_VARIABLE}={}", child_token(&self.key, name.as_str())),
             boot_id: self.boot_id.clone(),
+            registry: self.registry.clone(),
         }
     }
 
@@ -228,6 +237,7 @@ impl ShimProcesses {
         process: &ProcessSpec,
         hearing: Option<Hearing>,
         sink: ProcessSink,
+        doubt: &mut Doubt,
     ) -> Option<Adoption> {
         let generation = dir.generation;
         let mut life = Life {
@@ -244,17 +254,21 @@ impl ShimProcesses {
             tailing: None,
             dir,
         };
-        match inspect(&life.dir, &self.boot_id).await {
+        doubt.ask(descriptors::has_room).await;
+        match inspect(&life.dir, &self.boot_id, doubt).await {
             Found::Connected {
                 stream,
                 hello,
                 rest,
                 socket,
-            } => Some(self.resume(generation, life, stream, &hello, rest, socket)),
+            } => {
+                let record = doubt.ask(|| life.dir.start_record()).await;
+                Some(self.resume(life, record, stream, &hello, rest, socket))
+            }
             Found::Ended(exit) => Some(Adoption::Ended { generation, exit }),
             Found::Lost { record, exit } => {
                 life.orphans.learn(&record);
-                if life.orphans.living().is_empty() {
+                if !some_live(&life.orphans, doubt).await {
                     return exit.map(|exit| Adoption::Ended {
                         generation,
                         exit: exit.exit(),
@@ -263,21 +277,30 @@ impl ShimProcesses {
                 life.exit = exit.map(|exit| exit.exit());
                 Some(end_orphans(life))
             }
-            // The record is of another boot, and whatever ran has ended with it.
-            Found::Nothing if life.dir.start_record().is_some() => None,
             Found::Nothing => {
-                // Its shim may have been killed, with us, before it wrote down whom it started.
-                let cgroup = environment::cgroup(name, generation, &self.common());
-                life.orphans.cgroup = cgroup.map(PathBuf::from);
-                (!life.orphans.living().is_empty()).then(|| end_orphans(life))
+                let record = doubt.ask(|| life.dir.start_record()).await;
+                match record {
+                    // Whatever ran in another boot has ended with it.
+                    Some(record) if record.boot_id != self.boot_id => return None,
+                    Some(record) => life.orphans.learn(&record),
+                    // Its shim may have been killed, with us, before it wrote down whom it
+                    // started.
+                    None => {
+                        let cgroup = environment::cgroup(name, generation, &self.common());
+                        life.orphans.cgroup = cgroup.map(PathBuf::from);
+                    }
+                }
+                some_live(&life.orphans, doubt)
+                    .await
+                    .then(|| end_orphans(life))
             }
         }
     }
 
     fn resume(
         &self,
-        generation: Generation,
         mut life: Life,
+        record: Option<StartRecord>,
         stream: UnixStream,
         hello: &[u8],
         rest: Vec<u8>,
@@ -286,7 +309,7 @@ impl ShimProcesses {
         // Its next start may come at any time.
         self.nursery.prepare();
         let frame = Frame::parse(hello);
-        let record = life.dir.start_record();
+        let generation = life.dir.generation;
         if let Some(record) = &record {
             life.orphans.learn(record);
         }
@@ -327,6 +350,16 @@ struct Begun {
     dir: GenerationDir,
     /// Its cgroup, where it gets one.
     cgroup: Option<PathBuf>,
+}
+
+/// Whether somebody of a service lives that has no shim any more.
+async fn some_live(orphans: &Orphans, doubt: &mut Doubt) -> bool {
+    loop {
+        match orphans.find().await {
+            Ok(living) => return !living.is_empty(),
+            Err(error) => doubt.of(&error).await,
+        }
+    }
 }
 
 /// Ends what has no shim any more. That it is lost is the answer itself: the sink hears only
@@ -392,10 +425,12 @@ impl Processes for ShimProcesses {
         sink: ProcessSink,
     ) -> LocalBoxFuture<'a, Option<Adoption>> {
         async move {
-            let mut lives = self.lives_of(name).into_iter();
+            let mut doubt = Doubt::new(Rc::clone(&sink));
+            let mut lives = doubt.ask(|| self.lives_of(name)).await.into_iter();
             while let Some(dir) = lives.next() {
+                let sink = Rc::clone(&sink);
                 let found = self
-                    .take_over(name, dir.clone(), process, hearing, Rc::clone(&sink))
+                    .take_over(name, dir.clone(), process, hearing, sink, &mut doubt)
                     .await;
                 if found.is_some() {
                     // One whose shim still writes its record is left for the next time.
@@ -414,7 +449,8 @@ impl Processes for ShimProcesses {
     }
 
     fn forget(&self, name: &ServiceName) {
-        for dir in self.lives_of(name) {
+        // What cannot be looked at now is looked at when a service has that name again.
+        for dir in self.lives_of(name).unwrap_or_default() {
             if !dir.is_locked() {
                 dir.remove();
             }

@@ -32,10 +32,34 @@ pub(crate) fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
-/// Looks at a process.
+/// Looks at a process; `None`, too, where it cannot be looked at.
 pub(super) fn status(pid: i32) -> Option<Status> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(pid, &String::from_utf8_lossy(&stat))
+    look(pid).ok().flatten()
+}
+
+/// Looks at a process: `None` where there is none, or none of ours.
+///
+/// # Errors
+/// Where that cannot be known: descriptors or memory are used up.
+pub(super) fn look(pid: i32) -> io::Result<Option<Status>> {
+    let stat = of(pid, "stat")?;
+    Ok(stat.and_then(|stat| parse_stat(pid, &String::from_utf8_lossy(&stat))))
+}
+
+/// What the kernel says of a process; `None` where there is none, or it is nobody's of ours.
+fn of(pid: i32, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(format!("/proc/{pid}/{file}")) {
+        Ok(text) => Ok(Some(text)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// How long ago a process was started; `None` where there is none.
@@ -70,23 +94,32 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Status> {
 }
 
 /// Every process of the machine.
-pub(super) fn all() -> Vec<Status> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(status)
-        .collect()
+///
+/// # Errors
+/// Where not all of them can be looked at.
+pub(super) fn all() -> io::Result<Vec<Status>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            all.extend(look(pid)?);
+        }
+    }
+    Ok(all)
 }
 
-/// Whether its environment has exactly this `NAME=value`.
-pub(super) fn has_variable(pid: i32, variable: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| {
-        all.split(|&byte| byte == 0)
-            .any(|one| one == variable.as_bytes())
-    })
+/// Those values, as `NAME=value`, that its environment has of a variable.
+///
+/// # Errors
+/// Where it may be ours and cannot be read.
+pub(super) fn variables(pid: i32, name: &str) -> io::Result<Vec<Vec<u8>>> {
+    let all = of(pid, "environ")?.unwrap_or_default();
+    let is_it = |one: &&[u8]| {
+        one.strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    let found = all.split(|&byte| byte == 0).filter(is_it);
+    Ok(found.map(<[u8]>::to_vec).collect())
 }
 
 /// Opens exactly this process: the descriptor first, the comparison then, so that the number

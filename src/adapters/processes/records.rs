@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::Deserialize;
 
 use supervisor_core::event::{Exit, Generation};
@@ -92,6 +93,19 @@ impl ExitRecord {
             at: Timestamp(self.time_us),
         }
     }
+}
+
+/// Whether there is nothing, in contrast to something that cannot be looked at.
+fn says_nothing_there(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The same error, with what it is about.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 // === impl Cradle ===
@@ -194,37 +208,67 @@ impl GenerationDir {
         Self { path, generation }
     }
 
-    /// All of a service, the newest first.
-    pub(super) fn all(shims: &Path, name: &ServiceName) -> Vec<Self> {
-        let Ok(entries) = fs::read_dir(shims.join(name.as_str())) else {
-            return Vec::new();
+    /// All of a service, in no order.
+    pub(super) fn all(shims: &Path, name: &ServiceName) -> io::Result<Vec<Self>> {
+        let path = shims.join(name.as_str());
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if says_nothing_there(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(about(&path, &error)),
         };
-        let mut found: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let generation = Generation(entry.file_name().to_str()?.parse().ok()?);
-                Some(Self {
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| about(&path, &error))?;
+            let number = entry
+                .file_name()
+                .to_str()
+                .and_then(|text| text.parse().ok());
+            if let Some(generation) = number.map(Generation) {
+                found.push(Self {
                     path: entry.path(),
                     generation,
-                })
-            })
-            .collect();
-        found.sort_by_key(|dir| std::cmp::Reverse(dir.generation));
-        found
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Whether its shim lives.
-    pub(super) fn is_locked(&self) -> bool {
-        File::open(self.path.join(LOCK_FILE)).is_ok_and(|lock| {
-            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
-        })
+    ///
+    /// # Errors
+    /// Where that cannot be known: descriptors are used up, or a disk is sick.
+    pub(super) fn has_shim(&self) -> io::Result<bool> {
+        let path = self.path.join(LOCK_FILE);
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if says_nothing_there(&error) => return Ok(false),
+            Err(error) => return Err(about(&path, &error)),
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(about(&path, &errno.into())),
+        }
     }
 
-    pub(super) fn start_record(&self) -> Option<StartRecord> {
+    /// Whether its shim lives, or might: it must not be removed.
+    pub(super) fn is_locked(&self) -> bool {
+        self.has_shim().unwrap_or(true)
+    }
+
+    /// What its shim has written of its start; `None` where there is none, or half of one.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn start_record(&self) -> io::Result<Option<StartRecord>> {
         self.read(START_RECORD)
     }
 
-    pub(super) fn exit_record(&self) -> Option<ExitRecord> {
+    /// What its shim has written of its end, in the same way.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn exit_record(&self) -> io::Result<Option<ExitRecord>> {
         self.read(EXIT_RECORD)
     }
 
@@ -236,14 +280,18 @@ impl GenerationDir {
 
     /// Signals the shim, only if it is exactly the one on record; `false` where none is.
     pub(super) fn signal_shim(&self, boot_id: &str, signal: i32) -> bool {
-        let record = self.start_record();
+        let record = self.start_record().ok().flatten();
         let record = record.filter(|record| record.boot_id == boot_id);
         record.is_some_and(|record| proc_fs::signal(record.shim(), signal))
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> Option<T> {
-        let bytes = fs::read(self.path.join(file)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    fn read<T: serde::de::DeserializeOwned>(&self, file: &str) -> io::Result<Option<T>> {
+        let path = self.path.join(file);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if says_nothing_there(&error) => Ok(None),
+            Err(error) => Err(about(&path, &error)),
+        }
     }
 
     /// Removes the directories of earlier lives; one whose shim still writes its record is left

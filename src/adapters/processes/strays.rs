@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,19 +15,30 @@ use supervisor_actors::spec::ProcessSpec;
 use supervisor_core::ServiceName;
 
 use super::ShimProcesses;
+use super::doubt::Doubt;
 
 impl ShimProcesses {
-    /// Ends whatever runs of services other than these, and gives their names.
-    pub(crate) async fn end_strays(&self, known: &HashSet<ServiceName>) -> Vec<ServiceName> {
-        let strays: HashSet<_> = self
-            .places()
-            .iter()
-            .flat_map(|shims| names(shims))
-            .filter(|name| !known.contains(name))
-            .collect();
+    /// Ends whatever runs of services other than these, and gives their names. `unclear` hears
+    /// why it cannot be seen what runs, as long as that is so.
+    pub(crate) async fn end_strays(
+        &self,
+        known: &HashSet<ServiceName>,
+        unclear: Rc<dyn Fn(&str)>,
+    ) -> Vec<ServiceName> {
+        let sink: ProcessSink = {
+            let unclear = Rc::clone(&unclear);
+            Rc::new(move |event| tell_unclear(&event, &*unclear))
+        };
+        let mut doubt = Doubt::new(sink);
+        let mut strays = HashSet::new();
+        for shims in self.places() {
+            strays.extend(doubt.ask(|| names(&shims)).await);
+        }
+        drop(doubt);
+        strays.retain(|name| !known.contains(name));
         let mut ended = Vec::new();
         for name in strays {
-            if self.end_stray(&name).await {
+            if self.end_stray(&name, Rc::clone(&unclear)).await {
                 ended.push(name.clone());
             }
         }
@@ -34,9 +46,12 @@ impl ShimProcesses {
     }
 
     /// Whether something of it ran.
-    async fn end_stray(&self, name: &ServiceName) -> bool {
+    async fn end_stray(&self, name: &ServiceName, unclear: Rc<dyn Fn(&str)>) -> bool {
         let (sender, mut events) = unbounded_channel();
-        let sink: ProcessSink = Rc::new(move |event| drop(sender.send(event)));
+        let sink: ProcessSink = Rc::new(move |event| {
+            tell_unclear(&event, &*unclear);
+            drop(sender.send(event));
+        });
         let found = self.adopt(name, &unknown(), None, sink).await;
         let process: Option<Box<dyn Process>> = match found {
             Some(
@@ -58,6 +73,7 @@ impl ShimProcesses {
                     | ProcessEvent::Exited { left: true, .. }
                     | ProcessEvent::Blocked(_)
                     | ProcessEvent::ShimLost
+                    | ProcessEvent::Unclear(_)
                     | ProcessEvent::Output(_) => {}
                 }
             }
@@ -67,11 +83,25 @@ impl ShimProcesses {
     }
 }
 
-fn names(shims: &Path) -> Vec<ServiceName> {
-    let entries = fs::read_dir(shims).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| ServiceName::new(entry.file_name().to_str()?).ok())
-        .collect()
+fn tell_unclear(event: &ProcessEvent, unclear: &dyn Fn(&str)) {
+    if let ProcessEvent::Unclear(Some(why)) = event {
+        unclear(why);
+    }
+}
+
+fn names(shims: &Path) -> io::Result<HashSet<ServiceName>> {
+    let entries = match fs::read_dir(shims) {
+        Ok(entries) => entries,
+        // A place that only might have been used.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = HashSet::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        names.extend(name.to_str().and_then(|name| ServiceName::new(name).ok()));
+    }
+    Ok(names)
 }
 
 /// How to stop what nobody describes any more. Its shim knows better; this is for one whose

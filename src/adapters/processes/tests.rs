@@ -97,7 +97,7 @@ impl World {
     }
 
     fn record(&self, name: &str) -> StartRecord {
-        self.generation(name, 1).start_record().unwrap()
+        self.generation(name, 1).start_record().unwrap().unwrap()
     }
 }
 
@@ -114,7 +114,7 @@ impl Drop for World {
                     path: generation.path(),
                     generation: Generation(0),
                 };
-                if let (Some(record), true) = (dir.start_record(), dir.is_locked()) {
+                if let (Ok(Some(record)), true) = (dir.start_record(), dir.is_locked()) {
                     if let Some(cgroup) = record.cgroup() {
                         super::cgroup::kill(&cgroup);
                     }

@@ -146,7 +146,7 @@ async fn what_main_left_behind_is_found_as_remains_and_ended() {
     fs::write(world.file("end"), "").unwrap();
     let dir = world.generation("web", 1);
     until("main's end", || {
-        dir.exit_record().is_some_and(|exit| exit.left)
+        dir.exit_record().unwrap().is_some_and(|exit| exit.left)
     })
     .await;
 
@@ -275,7 +275,7 @@ async fn nothing_is_started_beside_a_living_shim_of_the_same_number() {
     assert!(failure.detail.contains("still runs"), "{}", failure.detail);
     assert!(proc_fs::status(pid).is_some());
     assert!(
-        world.generation("web", 1).start_record().is_some(),
+        world.generation("web", 1).start_record().unwrap().is_some(),
         "its files stay"
     );
 }
@@ -290,7 +290,7 @@ async fn f42_a_cut_record_is_no_record() {
     let processes = world.processes();
     for end in 0..whole.len() - 2 {
         fs::write(dir.path.join("start.json"), &whole[..end]).unwrap();
-        assert!(dir.start_record().is_none(), "cut at {end}");
+        assert!(dir.start_record().unwrap().is_none(), "cut at {end}");
     }
     // The shim itself still answers, so nothing is lost.
     let (found, _) = adopt(&processes, "web", &process).await;
@@ -357,7 +357,10 @@ async fn f28_a_program_that_waits_to_be_executed_dies_with_its_shim() {
     let program = path.display().to_string();
     let run = launch(&processes, "web", 1, spec(&[&program, "1000"]));
     let dir = world.generation("web", 1);
-    until("it is being tried", || dir.start_record().is_some()).await;
+    until("it is being tried", || {
+        dir.start_record().unwrap().is_some()
+    })
+    .await;
     let record = world.record("web");
     drop((run, processes));
     assert!(proc_fs::signal(record.shim(), libc::SIGKILL));
@@ -403,12 +406,110 @@ async fn what_the_configuration_no_longer_knows_is_ended_and_the_rest_is_left() 
     ));
     let processes = world.processes();
     let known = [service("kept")].into();
-    let mut ended = processes.end_strays(&known).await;
+    let mut ended = processes.end_strays(&known, quiet()).await;
     ended.sort();
     assert_eq!(ended, [service("orphan"), service("stray")]);
     assert!(!proc_fs::lives(stray) && !proc_fs::lives(orphan));
     assert!(proc_fs::lives(kept));
-    assert!(processes.end_strays(&known).await.is_empty());
+    assert!(processes.end_strays(&known, quiet()).await.is_empty());
+}
+
+fn quiet() -> Rc<dyn Fn(&str)> {
+    Rc::new(|why| panic!("nothing is unclear, but {why}"))
+}
+
+/// As if it could not be looked at: neither is it there nor is it not.
+fn hide(path: &Path) {
+    let hidden = path.with_extension("hidden");
+    fs::rename(path, &hidden).unwrap();
+    std::os::unix::fs::symlink(path, path).unwrap();
+}
+
+fn show(path: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    let hidden = path.with_extension("hidden");
+    // At once: there is no moment at which nothing is there.
+    renameat_with(CWD, &hidden, CWD, path, RenameFlags::EXCHANGE).unwrap();
+    fs::remove_file(hidden).unwrap();
+}
+
+#[actix_rt::test]
+async fn f34_what_cannot_be_looked_at_is_not_taken_for_gone() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let shims = world.path().join("shim");
+    for hidden in ["web/1/lock", "web/1/exit.json", "web/1/start.json", "web"] {
+        let pid = start_and_die(&world, "web", &process).await;
+        let hidden = shims.join(hidden);
+        if hidden.ends_with("exit.json") {
+            fs::write(&hidden, "").unwrap();
+        }
+        hide(&hidden);
+        let processes = world.processes();
+        let (sink, mut events) = sink();
+        let name = service("web");
+        let adoption = processes.adopt(&name, &process, None, sink);
+        let mut adoption = std::pin::pin!(adoption);
+        // Said, and nothing else happens.
+        tokio::select! {
+            biased;
+            _ = &mut adoption => panic!("it was not seen: {}", hidden.display()),
+            event = events.recv() => {
+                let Some(ProcessEvent::Unclear(Some(why))) = event else {
+                    panic!("expected Unclear, got {event:?}");
+                };
+                assert!(why.contains("symbolic links"), "{why}");
+            }
+        }
+        let again = tokio::time::timeout(Duration::from_millis(300), &mut adoption).await;
+        assert!(again.is_err(), "it was not seen: {}", hidden.display());
+        show(&hidden);
+        let found = tokio::time::timeout(PATIENCE, adoption).await.unwrap();
+        let Some(Adoption::Living {
+            pid: found,
+            process,
+            ..
+        }) = found
+        else {
+            panic!("not found alive");
+        };
+        assert_eq!(found, pid);
+        assert_eq!(events.recv().await, Some(ProcessEvent::Unclear(None)));
+        let mut run = Run { process, events };
+        run.process.stop();
+        run.ended().await;
+        until("its end", || !world.generation("web", 1).is_locked()).await;
+    }
+}
+
+#[actix_rt::test]
+async fn who_lives_under_a_lock_that_nobody_lets_go_is_ended_before_another_is_started() {
+    let world = World::new();
+    let process = spec(&["sleep", "1000"]);
+    let main = identity(start_and_die(&world, "web", &process).await);
+    let dir = world.generation("web", 1);
+    let shim = world.record("web").shim();
+    assert!(proc_fs::signal(shim, libc::SIGKILL));
+    until("the shim's end", || !dir.is_locked()).await;
+    // As by a shim that waits for a disk, and is not even moved by SIGKILL.
+    let held = fs::File::open(dir.path.join("lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let processes = world.processes();
+    let (found, events) = adopt(&processes, "web", &process).await;
+    let Some(Adoption::ShimLost {
+        process: adopted, ..
+    }) = found
+    else {
+        panic!("not found lost, and it lives: {}", proc_fs::lives(main));
+    };
+    Run {
+        process: adopted,
+        events,
+    }
+    .gone()
+    .await;
+    assert!(!proc_fs::lives(main));
 }
 
 /// Launches a process that keeps a socket; gives its other end.

@@ -95,7 +95,10 @@ async fn f09_a_program_that_is_being_written_is_tried_again_and_then_said_as_suc
     let processes = world.processes();
     let mut run = launch(&processes, "web", 1, spec(&[&program, "1000"]));
     let dir = world.generation("web", 1);
-    until("it is being tried", || dir.start_record().is_some()).await;
+    until("it is being tried", || {
+        dir.start_record().unwrap().is_some()
+    })
+    .await;
     drop(writer);
     run.started().await;
     run.process.stop();
@@ -228,7 +231,7 @@ async fn f16_a_process_that_ends_at_once_gives_one_start_and_one_exit() {
         until("the shim's end", || !dir.is_locked()).await;
         run.assert_silent();
     }
-    let dirs = GenerationDir::all(&world.path().join("shim"), &service("web"));
+    let dirs = GenerationDir::all(&world.path().join("shim"), &service("web")).unwrap();
     assert!(dirs.len() <= 3, "older lives are cleaned up: {dirs:?}");
 }
 

@@ -14,8 +14,8 @@ async fn a_process_starts_and_its_exit_code_is_told_once() {
         (Some(3), None, false, false)
     );
     let dir = world.generation("web", 1);
-    until("the exit record", || dir.exit_record().is_some()).await;
-    assert_eq!(dir.exit_record().unwrap().exit(), exit);
+    until("the exit record", || dir.exit_record().unwrap().is_some()).await;
+    assert_eq!(dir.exit_record().unwrap().unwrap().exit(), exit);
     until("the shim's end", || !dir.is_locked()).await;
     assert_eq!(world.log("web"), "hello\n");
     run.assert_silent();
@@ -136,7 +136,7 @@ async fn f05_what_main_leaves_behind_is_ended_before_gone_is_said() {
     assert_eq!(proc_fs::status(child), None, "ended and reaped");
     let dir = world.generation("web", 1);
     until("the record says so", || {
-        dir.exit_record().is_some_and(|exit| !exit.left)
+        dir.exit_record().unwrap().is_some_and(|exit| !exit.left)
     })
     .await;
 }
@@ -174,7 +174,7 @@ async fn cgroups_are_made_for_a_service_and_nothing_of_them_is_left_in_the_end()
         let mut run = launch(&processes, name, 1, spec(&["sleep", "1000"]));
         let pid = run.started().await;
         let cgroup = world.record(name).cgroup().unwrap();
-        assert_eq!(super::super::cgroup::members(&cgroup), [pid]);
+        assert_eq!(super::super::cgroup::members(&cgroup).unwrap(), [pid]);
         runs.push(run);
     }
     for run in &mut runs {
