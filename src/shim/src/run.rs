@@ -508,10 +508,15 @@ impl Shim<'_> {
     fn on_child_signal(&mut self) {
         let mut ignored = [0_u8; 512];
         while matches!(sys::read(self.signals, &mut ignored), Ok(1..)) {}
+        // Once reaped, its number may be given to another one that ends up with us.
+        let mut main_lives = !matches!(self.phase, Phase::Remains(_));
         let mut ended = None;
         let left = loop {
             match sys::reap() {
-                Reaped::Child(pid, status) if pid == self.main.pid => ended = Some(status),
+                Reaped::Child(pid, status) if main_lives && pid == self.main.pid => {
+                    main_lives = false;
+                    ended = Some(status);
+                }
                 Reaped::Child(..) => {}
                 Reaped::Nobody => break true,
                 Reaped::NoChildren => break false,
@@ -972,7 +977,41 @@ fn release(frame: Frame<'_>, memory: &'static mut [u8]) {
     let page_end = settings_end.next_multiple_of(PAGE).min(memory.len());
     let (kept, rest) = memory.split_at_mut(page_end);
     kept[settings_end..].fill(0);
+    // Where the kernel's pages are larger than ours, some of it stays.
+    rest.fill(0);
     if !rest.is_empty() {
         sys::unmap(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_environment_stays_even_where_pages_cannot_be_given_back() {
+        let mut bytes = Vec::new();
+        let long = [b'x'; 6000];
+        let fields: [(&str, &[u8]); 3] = [
+            (key::SERVICE, b"web"),
+            (key::ENV, b"PASSWORD=secret"),
+            (key::ENV, &long),
+        ];
+        protocol::encode(kind::START, &fields, &mut |piece| {
+            bytes.extend_from_slice(piece);
+        });
+        let payload = &bytes[4..];
+        // As where those of the kernel are larger than 4 kB: it is no whole page of its.
+        let pages = sys::map(64 << 10).unwrap();
+        let memory = &mut pages[16..][..payload.len().next_multiple_of(PAGE)];
+        memory[..payload.len()].copy_from_slice(payload);
+        let (at, length) = (memory.as_ptr(), memory.len());
+        // SAFETY: it stays mapped: `release` cannot give it back.
+        let seen = || unsafe { core::slice::from_raw_parts(at, length) };
+        let frame = Frame::parse(&seen()[..payload.len()]).unwrap();
+        release(frame, memory);
+        let contains = |what: &[u8]| seen().windows(what.len()).any(|part| part == what);
+        assert!(contains(b"web"), "the settings stay");
+        assert!(!contains(b"secret") && !contains(b"xx"));
     }
 }

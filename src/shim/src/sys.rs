@@ -330,15 +330,27 @@ pub fn map(length: usize) -> Result<&'static mut [u8]> {
     Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, length) })
 }
 
-/// Gives pages back; the slice begins on a page.
+/// Gives pages back; the slice begins on a page of 4 kB. Where pages are larger, what lies in
+/// one with something else stays as it is.
 pub fn unmap(pages: &'static mut [u8]) {
-    let _ = call!(MUNMAP, pages.as_mut_ptr(), pages.len());
+    if call!(MUNMAP, pages.as_mut_ptr(), pages.len()).is_err()
+        && let Some(pages) = pages.get_mut(to_any_page(pages.as_ptr())..)
+        && !pages.is_empty()
+    {
+        let _ = call!(MUNMAP, pages.as_mut_ptr(), pages.len());
+    }
 }
 
-/// Forgets the content of pages but keeps the addresses; the slice begins on a page.
+/// Forgets the content of pages but keeps the addresses; the slice begins on a page of 4 kB.
 pub fn forget(pages: &mut [u8]) {
     const MADV_DONTNEED: i32 = 4;
     let _ = call!(MADVISE, pages.as_mut_ptr(), pages.len(), MADV_DONTNEED);
+}
+
+/// How far the next page begins, however large the kernel's are.
+fn to_any_page(at: *const u8) -> usize {
+    const LARGEST: usize = 64 << 10;
+    (at as usize).next_multiple_of(LARGEST) - at as usize
 }
 
 /// Gives back the pages of the stack that the present call does not need: what a start has
@@ -737,4 +749,30 @@ pub fn monotonic_ms() -> u64 {
 pub fn wall_us() -> i64 {
     let [seconds, nanos] = clock(0);
     seconds * 1_000_000 + nanos / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_mapped(at: *const u8) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let at = at as usize;
+        maps.lines().any(|line| {
+            let (range, _) = line.split_once(' ').unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            let parse = |text| usize::from_str_radix(text, 16).unwrap();
+            (parse(from)..parse(to)).contains(&at)
+        })
+    }
+
+    #[test]
+    fn pages_are_given_back_even_if_they_do_not_begin_where_the_kernels_do() {
+        let pages = map(192 << 10).unwrap();
+        let (first, last) = (pages.as_ptr(), pages[pages.len() - 1..].as_ptr());
+        // As where those of the kernel are larger than 4 kB.
+        unmap(&mut pages[16..]);
+        assert!(is_mapped(first), "it was not ours to give");
+        assert!(!is_mapped(last));
+    }
 }
