@@ -217,7 +217,7 @@ async fn serve(
             marks: Rc::new(FileMarks::new(data_dir.path(), log.clone())),
             store: Box::new(
                 SqliteStore::new(data_dir.path(), settings.history.keep, clock.clone())
-                    .noticing(data_dir.caveat()),
+                    .noticing(data_dir.caveats()),
             ),
             deacon: Box::new(RealDeaconFile::new(data_dir.path())),
             alerts: Box::new(AlertsDatabase::new(

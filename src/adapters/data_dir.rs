@@ -22,6 +22,8 @@ pub(crate) struct DataDirLock {
     /// The directory that was named.
     given: PathBuf,
     key: ChildKey,
+    /// What is to be known of the return from a stand-in.
+    returned: Vec<String>,
     /// Holds the lock; closed on exec, so that no child keeps it.
     _lock: File,
 }
@@ -122,12 +124,13 @@ pub(crate) fn lock_data_dir(given: &Path, path: &Path) -> Result<DataDirLock, Da
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
 
+    let mut returned = Vec::new();
     let given = if stands_in {
         stand_in::fill(&path, given);
         given.canonicalize().unwrap_or_else(|_| given.to_owned())
     } else {
         for out_of_date in stand_in::existing(&path) {
-            stand_in::clear(&out_of_date);
+            returned.append(&mut stand_in::leave(&out_of_date, &path));
         }
         path.clone()
     };
@@ -136,6 +139,7 @@ pub(crate) fn lock_data_dir(given: &Path, path: &Path) -> Result<DataDirLock, Da
         path,
         given,
         key,
+        returned,
         _lock: lock,
     })
 }
@@ -227,16 +231,18 @@ impl DataDirLock {
         &self.given
     }
 
-    /// That what we write lasts no longer than until the machine is restarted, and why.
-    pub(crate) fn caveat(&self) -> Option<String> {
-        (self.path != self.given).then(|| {
-            format!(
-                "{} is on a read-only file system: state, history and logs are kept in {}, in \
-                 memory, until it can be written and the supervisor is restarted",
-                self.given.display(),
-                self.path.display()
-            )
-        })
+    /// What people should know of where we write: that it lasts no longer than until the machine
+    /// is restarted, and why; or what came of the time when that was so.
+    pub(crate) fn caveats(&self) -> Vec<String> {
+        if self.path == self.given {
+            return self.returned.clone();
+        }
+        vec![format!(
+            "{} is on a read-only file system: state, history and logs are kept in {}, in \
+             memory, until it can be written and the supervisor is restarted",
+            self.given.display(),
+            self.path.display()
+        )]
     }
 
     /// The key of child tokens.

@@ -6,6 +6,8 @@
 //! command line, and the next supervisor, which looks for what this one has started. And it is
 //! ours alone, whatever others have put there.
 
+mod leave;
+
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -17,6 +19,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::data_dir::LOCK;
 use super::marks;
+
+pub(crate) use self::leave::leave;
 
 /// More of a history is not copied into memory.
 const MOST_BYTES: u64 = 16 << 20;
@@ -81,6 +85,12 @@ pub(crate) fn existing(data_dir: &Path) -> Vec<PathBuf> {
 /// who hold tokens still do, and the databases, so that services are judged as they were. What
 /// is there already is newer. Each that cannot be copied is done without.
 pub(crate) fn fill(stand_in: &Path, data_dir: &Path) {
+    // Of an earlier return it may be the way to where nothing can be written again.
+    let logs = stand_in.join("log");
+    if fs::symlink_metadata(&logs).is_ok_and(|found| found.is_symlink()) {
+        let _gone = fs::remove_file(&logs);
+        let _there = DirBuilder::new().mode(0o700).create(&logs);
+    }
     for group in [
         &["key"][..],
         &["token"],
@@ -107,28 +117,6 @@ pub(crate) fn fill(stand_in: &Path, data_dir: &Path) {
             }
         }
     }
-}
-
-/// The data directory can be written again: what is in a stand-in besides living processes'
-/// directories is out of date.
-pub(crate) fn clear(stand_in: &Path) {
-    for entry in fs::read_dir(stand_in).into_iter().flatten().flatten() {
-        if entry.file_name() == "shim" {
-            continue;
-        }
-        let path = entry.path();
-        let _gone = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
-            Ok(_) | Err(_) => fs::remove_file(path),
-        };
-    }
-    // What is empty: where somebody may live it is not.
-    let shims = stand_in.join("shim");
-    for entry in fs::read_dir(&shims).into_iter().flatten().flatten() {
-        let _gone = fs::remove_dir(entry.path());
-    }
-    let _gone = fs::remove_dir(&shims);
-    let _gone = fs::remove_dir(stand_in);
 }
 
 /// Where a data directory's stand-in may be. Not by the environment: every supervisor of this
@@ -210,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stand_in_takes_over_what_it_does_not_have_yet_and_is_removed_when_empty() {
+    fn a_stand_in_takes_over_what_it_does_not_have_yet() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir(&from).unwrap();
@@ -229,13 +217,5 @@ mod tests {
             !to.join("state.db-wal").exists(),
             "it belongs to the old one"
         );
-
-        fs::create_dir_all(to.join("shim/web/1")).unwrap();
-        clear(&to);
-        let left: Vec<_> = fs::read_dir(&to).unwrap().flatten().collect();
-        assert_eq!(left.len(), 1, "{left:?}");
-        fs::remove_dir_all(to.join("shim/web")).unwrap();
-        clear(&to);
-        assert!(!to.exists());
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::script::{bash, command};
+use crate::common::script::{bash, command, sh};
 use crate::common::wait::{wait_until, watch_for};
 use crate::common::{World, alive, signal};
 
@@ -157,7 +157,7 @@ fn read_only_disk() -> World {
             "crasher",
             &format!(
                 "{}backoff = {{ min = \"50ms\", max = \"50ms\", reset_after = \"300ms\" }}",
-                command(&["sleep", "1000"])
+                sh("while :; do echo $$ says; sleep 0.1; done")
             ),
         );
     for name in ["data", "run-of-all"] {
@@ -196,6 +196,12 @@ fn f39_a_data_dir_that_becomes_read_only_is_said_and_supervision_goes_on_over_ou
     let crasher = world.wait_healthy("crasher");
     let token = world.token();
 
+    // Whoever opens a file to write at that moment would keep it from becoming read-only.
+    wait_until("it has printed", || {
+        fs::read(world.data().join("log/crasher.log"))
+            .ok()
+            .filter(|log| !log.is_empty())
+    });
     // While we run: who dies is started again, and the command line still finds us.
     let made = inside(&world, &["sh", "mount-read-only"]);
     assert!(made.status.success(), "{made:?}");
@@ -249,7 +255,21 @@ fn f39_a_data_dir_that_becomes_read_only_is_said_and_supervision_goes_on_over_ou
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("in use by another supervisor"), "{second:?}");
 
-    // It can be written again: the one after that goes back, with everybody.
+    // It can be written again: the one after that goes back, with everybody, and with what they
+    // have printed and print from then on.
+    let printed = |place: &Path| {
+        let log = fs::read_to_string(place.join("log/crasher.log")).unwrap_or_default();
+        let line = format!("{} says\n", crasher.pid.expect("a process"));
+        log.matches(&line).count()
+    };
+    let before = wait_until("it prints", || {
+        Some(printed(&stand_in)).filter(|count| *count > 2)
+    });
+    // For whom we have started, too, in the namespace of that life.
+    let made = inside(&world, &["mount", "-o", "remount,bind,rw", "data"]);
+    assert!(made.status.success(), "{made:?}");
+    fs::remove_file(stand_in.join("key")).expect("as if there had been none");
+    fs::rename(world.data().join("key"), stand_in.join("key")).expect("the key");
     world.kill();
     fs::remove_file(world.file("read-only")).expect("removed");
     world.move_socket(None);
@@ -259,6 +279,22 @@ fn f39_a_data_dir_that_becomes_read_only_is_said_and_supervision_goes_on_over_ou
         assert_eq!((kept.pid, kept.generation), (life.pid, life.generation));
     }
     assert!(!stand_in.join("state.db").exists(), "it is out of date");
+    assert!(
+        !stand_in.join("shim/.new").exists(),
+        "a spare one of the dead"
+    );
+    assert!(printed(&world.data()) >= before, "what was printed is lost");
+    let then = printed(&world.data());
+    wait_until("what it prints arrives", || {
+        (printed(&world.data()) > then).then_some(())
+    });
+    world.wait_event("it is said", |event| {
+        event.kind == "supervisor" && event.reason.contains("can be written again")
+    });
+    assert!(
+        world.data().join("key").exists(),
+        "its tokens are still good"
+    );
 }
 
 #[test]

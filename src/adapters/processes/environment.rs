@@ -25,6 +25,8 @@ pub(super) struct Common<'a> {
     pub(super) key: &'a ChildKey,
     pub(super) boot_id: &'a str,
     pub(super) log_dir: &'a Path,
+    /// Whether that is in memory, where the logs of many services must not fill it.
+    pub(super) logs_in_memory: bool,
     pub(super) cgroups: Option<&'a Path>,
 }
 
@@ -56,8 +58,9 @@ pub(super) fn start_frame(launch: &Launch, common: &Common<'_>) -> Result<Vec<u8
     fields.text(key::BOOT_ID, common.boot_id);
     let log = common.log_dir.join(format!("{}.log", launch.name));
     fields.path(key::LOG, &log);
-    fields.number(key::LOG_MAX_SIZE, process.log_max_size.min(i64::MAX as u64));
-    fields.number(key::LOG_KEEP, process.log_keep);
+    let (size, keep) = log_limits(process, common.logs_in_memory);
+    fields.number(key::LOG_MAX_SIZE, size.min(i64::MAX as u64));
+    fields.number(key::LOG_KEEP, keep);
     if let Some(cgroup) = cgroup(&launch.name, launch.generation, common) {
         fields.text(key::CGROUP, &cgroup);
     }
@@ -72,6 +75,18 @@ pub(super) fn start_frame(launch: &Launch, common: &Common<'_>) -> Result<Vec<u8
 
     fields.child(process, &account, &variables)?;
     fields.into_frame()
+}
+
+/// How large a log may become, and how many older ones are kept.
+fn log_limits(process: &ProcessSpec, in_memory: bool) -> (u64, u32) {
+    /// A service has two of them at most.
+    const MOST_IN_MEMORY: u64 = 1 << 20;
+    match (process.log_max_size, process.log_keep) {
+        limits if !in_memory => limits,
+        // Without end.
+        (0, keep) => (MOST_IN_MEMORY, keep.min(1)),
+        (size, keep) => (size.min(MOST_IN_MEMORY), keep.min(1)),
+    }
 }
 
 /// The frame that tells a shim what to run to its end on behalf of a service, as its user and
@@ -348,4 +363,38 @@ fn limit_number(name: &str) -> Result<u32, StartFailure> {
         reason = "the type differs between C libraries"
     )]
     Ok(u32::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn logs_in_memory_are_small() {
+        let limits = |log_max_size, log_keep, in_memory| {
+            let process = ProcessSpec {
+                command: Vec::new(),
+                cwd: "/".into(),
+                env: Vec::new(),
+                pass_env: Vec::new(),
+                user: None,
+                group: None,
+                umask: None,
+                nice: None,
+                limits: Vec::new(),
+                stop_signal: libc::SIGTERM,
+                stop_timeout: Duration::ZERO,
+                watchdog: None,
+                log_max_size,
+                log_keep,
+            };
+            log_limits(&process, in_memory)
+        };
+        assert_eq!(limits(10 << 20, 5, false), (10 << 20, 5));
+        assert_eq!(limits(10 << 20, 5, true), (1 << 20, 1));
+        assert_eq!(limits(0, 5, true), (1 << 20, 1), "0 is without end");
+        assert_eq!(limits(1000, 0, true), (1000, 0));
+    }
 }

@@ -81,6 +81,8 @@ pub(crate) struct ShimProcesses {
     /// The data directory that was named: its stand-in, or it where we are in that, may hold
     /// processes, too.
     given: PathBuf,
+    /// Whether we are in its stand-in.
+    stands_in: bool,
     /// `data_dir/log`.
     logs: PathBuf,
     /// What children find in their environment.
@@ -147,6 +149,7 @@ impl ShimProcesses {
             nursery: Nursery::new(data_dir, &shims, descriptors).map_err(ProcessesError::Image)?,
             shims,
             given: given.to_owned(),
+            stands_in: data_dir != given,
             logs: directory("log")?,
             usual,
             key,
@@ -210,6 +213,7 @@ impl ShimProcesses {
             key: &self.key,
             boot_id: &self.boot_id,
             log_dir: &self.logs,
+            logs_in_memory: self.stands_in,
             cgroups: self.cgroups.as_deref(),
         }
     }

@@ -90,8 +90,8 @@ impl SqliteStore {
     }
 
     /// Has something to say from the beginning.
-    pub(crate) fn noticing(mut self, notice: Option<String>) -> Self {
-        self.notices.extend(notice);
+    pub(crate) fn noticing(mut self, notices: Vec<String>) -> Self {
+        self.notices.extend(notices);
         self
     }
 
