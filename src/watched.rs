@@ -18,6 +18,8 @@ use crate::adapters::http_client::{Bounds, HttpCalls, Trust};
 
 /// How often it is looked whether the first starts are sent.
 const LOOK: Duration = Duration::from_millis(100);
+/// After so many looks more time is asked for.
+const ASK_EVERY: u32 = 20;
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -79,8 +81,14 @@ impl Pulse {
 
     /// Tells the service manager when we are ready, and while we turn.
     pub(crate) async fn notify(self, manager: Manager) {
+        let mut looks = 0_u32;
         while !self.supervisor.is_ready() {
             sleep(LOOK).await;
+            looks += 1;
+            if looks.is_multiple_of(ASK_EVERY) && self.is_alive() {
+                // A manager that gives up on us would start another that sees no more.
+                manager.say("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=cannot see yet all that runs");
+            }
         }
         manager.say("READY=1\nSTATUS=all services looked after");
         let Some(every) = manager.watchdog else {
