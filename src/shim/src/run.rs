@@ -325,3 +325,56 @@ impl Shim<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reaps whatever this process has for a child: `cargo nextest` gives each test its own.
+    #[test]
+    fn f08_who_has_mains_number_once_that_is_reaped_is_not_main() {
+        let mut bytes = Vec::new();
+        protocol::encode(kind::START, &[(key::SERVICE, b"web")], &mut |piece| {
+            bytes.extend_from_slice(piece);
+        });
+        let frame = Frame::parse(&bytes[4..]).unwrap();
+        let settings = Settings::read(frame);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let identity = |pid| Identity { pid, start_time: 1 };
+        let exit = ExitFacts {
+            status: 3 << 8,
+            time_us: 7,
+            oom: false,
+        };
+        let mut shim = Shim {
+            settings,
+            shim: identity(sys::getpid()),
+            main: identity(i32::try_from(child.id()).unwrap()),
+            phase: Phase::Remains(exit),
+            ladder: Ladder::Idle,
+            stops: 0,
+            dir: NONE,
+            supervisor: NONE,
+            listener: NONE,
+            signals: NONE,
+            failure: NONE,
+            output: NONE,
+            log: Log::new(settings.log, 0, 0),
+            lines: Lines::default(),
+            notify: NONE,
+            alone_since: 0,
+            remembered: Text::new(),
+            buffer: &mut [],
+            commands: [0; COMMAND_BUFFER],
+            commands_length: 0,
+            oom: OomCount::default(),
+            last_exit: None,
+            was_told: false,
+        };
+        while shim.phase != Phase::Gone {
+            shim.on_child_signal();
+        }
+        assert_eq!(shim.last_exit, Some(exit), "it ended as main did");
+        assert!(child.try_wait().is_err(), "it was reaped");
+    }
+}
