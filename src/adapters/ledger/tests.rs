@@ -2,6 +2,9 @@
 
 use super::*;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
 use supervisor_core::Timestamp;
 use supervisor_core::sync::{Content, ContentHash, Scope, Stat, Task};
 
