@@ -275,6 +275,38 @@ async fn f81_deletions_that_trickle_are_a_mass_deletion_too() {
 }
 
 #[actix_rt::test(system = "PausedSystem")]
+async fn f81_a_mass_deletion_is_one_though_edits_of_the_same_moment_go_at_once() {
+    let mut stage = SyncStage::new();
+    stage.spec.on_delete = OnDelete::Delete;
+    let name = |n: u32| format!("docs/{n:04}.md");
+    for n in 0..5_000 {
+        stage.disk.write(&name(n), "first");
+    }
+    let (_universe, sync) = stage.start().await;
+    sleep(secs(20)).await;
+    stage.tables.calls();
+    // A part of them would be few of so many.
+    for n in 0..600 {
+        stage.disk.remove(&name(n));
+        stage.disk.write(&name(n + 600), "second");
+    }
+    sleep(secs(20)).await;
+    let calls = stage.tables.calls();
+    assert!(
+        calls
+            .iter()
+            .all(|(_, call)| matches!(call, Call::Upsert(..))),
+        "{calls:?}"
+    );
+    assert_eq!(stage.tables.texts("docs").len(), 5_000);
+    assert_eq!(stage.tables.texts("docs")[&name(1_199)], "second");
+    assert_eq!(status(&sync).await.queue.held, 600);
+    assert_eq!(sync.confirm(None).await, Ok(600));
+    sleep(secs(20)).await;
+    assert_mirrored(&stage);
+}
+
+#[actix_rt::test(system = "PausedSystem")]
 async fn twenty_deletions_are_done() {
     let mut stage = SyncStage::new();
     stage.spec.on_delete = OnDelete::Delete;

@@ -261,3 +261,124 @@ impl Stock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use supervisor_core::Timestamp;
+    use supervisor_core::sync::{State, Task};
+
+    fn task(seq: u64, key: &str) -> Pending {
+        Pending {
+            seq,
+            table: "docs".to_owned(),
+            key: key.to_owned(),
+            file_path: key.to_owned(),
+            task: Task::Remove,
+            state: State::Due,
+            since: Timestamp(0),
+        }
+    }
+
+    /// A stock that has read these.
+    fn with(tasks: &[Pending]) -> Stock {
+        let mut stock = Stock::default();
+        assert_eq!(stock.begin_fetch(), Some(0));
+        stock.fetched(tasks.to_vec(), true);
+        stock
+    }
+
+    fn next(stock: &mut Stock, most: usize) -> Vec<u64> {
+        let batch = stock.next_batch(most);
+        let tasks = batch.iter().flat_map(|batch| &batch.tasks);
+        tasks.map(|task| task.seq).collect()
+    }
+
+    #[test]
+    fn what_is_read_is_what_lies_behind_what_is_at_hand() {
+        let (a, b, c) = (task(3, "a"), task(5, "b"), task(9, "c"));
+        let mut stock = with(&[a, b.clone()]);
+        assert_eq!(stock.begin_fetch(), None, "there is no more");
+        assert_eq!(next(&mut stock, 1), [3]);
+        stock.more();
+        // What is at hand is read again: it may have been replaced.
+        assert_eq!(stock.begin_fetch(), Some(4));
+        assert_eq!(stock.begin_fetch(), None, "one at a time");
+        assert!(stock.fetched(vec![b, c], true));
+        assert_eq!(next(&mut stock, 9), [5, 9]);
+        stock.more();
+        assert_eq!(stock.begin_fetch(), Some(9));
+        assert!(!stock.fetched(Vec::new(), true));
+        assert!(!stock.may_be_more() && stock.is_stuck());
+    }
+
+    #[test]
+    fn what_is_settled_while_tasks_are_read_is_not_sent_again() {
+        let (a, b) = (task(1, "a"), task(2, "b"));
+        let mut stock = with(&[a.clone(), b.clone()]);
+        assert_eq!(next(&mut stock, 9), [1, 2]);
+        stock.more_anywhere();
+        assert_eq!(stock.begin_fetch(), Some(0));
+        // Read before, told after it was settled.
+        stock.came_back([(&a, true), (&b, false)].into_iter());
+        assert!(stock.fetched(vec![a, b], true));
+        assert_eq!(next(&mut stock, 9), [2]);
+    }
+
+    #[test]
+    fn what_was_not_taken_is_read_again() {
+        let a = task(1, "a");
+        let mut stock = with(std::slice::from_ref(&a));
+        assert_eq!(next(&mut stock, 9), [1]);
+        assert_eq!(stock.in_flight(), 1);
+        stock.came_back([(&a, false)].into_iter());
+        assert_eq!(stock.in_flight(), 0);
+        assert_eq!(stock.begin_fetch(), Some(0));
+    }
+
+    #[test]
+    fn the_newer_task_of_a_row_in_flight_waits_for_it() {
+        let (old, new) = (task(1, "a"), task(2, "a"));
+        let mut stock = with(std::slice::from_ref(&old));
+        assert_eq!(next(&mut stock, 9), [1]);
+        stock.more();
+        assert_eq!(stock.begin_fetch(), Some(1));
+        assert!(!stock.fetched(vec![new], true), "nothing can be done");
+        assert_eq!(next(&mut stock, 9), [0; 0]);
+        stock.came_back([(&old, true)].into_iter());
+        assert_eq!(next(&mut stock, 9), [2]);
+    }
+
+    #[test]
+    fn what_is_forgotten_while_it_is_read_does_not_come_back_by_that() {
+        let a = task(1, "a");
+        let mut stock = with(&[]);
+        stock.more();
+        assert_eq!(stock.begin_fetch(), Some(0));
+        stock.forget(Some("docs"));
+        assert!(stock.fetched(vec![a], true), "all is to be read anew");
+        assert_eq!(stock.len(), 0);
+        assert_eq!(stock.begin_fetch(), Some(0));
+    }
+
+    #[test]
+    fn a_task_that_rests_keeps_its_row_busy_until_then() {
+        let (a, later) = (task(1, "a"), Mono(2_000));
+        let mut stock = with(std::slice::from_ref(&a));
+        assert_eq!(next(&mut stock, 9), [1]);
+        stock.failed(&a);
+        stock.rest(a.clone(), later);
+        stock.came_back([(&a, false)].into_iter());
+        stock.more_anywhere();
+        assert_eq!(stock.begin_fetch(), Some(0));
+        assert!(!stock.fetched(vec![a.clone()], true));
+        stock.wake(Mono(1_999));
+        assert_eq!(next(&mut stock, 9), [0; 0]);
+        stock.wake(later);
+        assert_eq!(stock.begin_fetch(), Some(0));
+        assert!(stock.fetched(vec![a.clone()], true));
+        assert_eq!(stock.failures_of(&a), 1);
+        assert_eq!(next(&mut stock, 9), [1]);
+    }
+}
