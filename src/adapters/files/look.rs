@@ -113,7 +113,12 @@ impl<'a> Reader<'a> {
         before: &Stat,
         mut keep: Option<&mut Vec<u8>>,
     ) -> rustix::io::Result<Option<ContentHash>> {
-        self.buffer.resize(PIECE, 0);
+        // One byte more than there should be shows that there are more.
+        let size = usize::try_from(before.size).unwrap_or(PIECE);
+        let enough = size.saturating_add(1).min(PIECE);
+        if self.buffer.len() < enough {
+            self.buffer.resize(enough, 0);
+        }
         let mut hasher = Sha256::new();
         let mut length: u64 = 0;
         loop {
