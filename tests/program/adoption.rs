@@ -159,7 +159,11 @@ fn an_exit_while_nobody_watched_is_learnt_with_its_code() {
 fn a_service_that_hung_while_nobody_watched_is_caught_after_one_grace() {
     let script = bash("alone; pulse_every 0.1");
     let mut world = World::plan()
-        .service("worker", &format!("{script}interval = \"300ms\""))
+        // Short, should the kill come before its first pulse is on record.
+        .service(
+            "worker",
+            &format!("{script}interval = \"300ms\"\nstart_grace = \"3s\""),
+        )
         .start();
     let first = world.wait_healthy("worker");
     let pid = first.pid.expect("a process");

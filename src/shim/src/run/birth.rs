@@ -275,8 +275,11 @@ mod tests {
         });
         let payload = &bytes[4..];
         // As where those of the kernel are larger than 4 kB: it is no whole page of its.
-        let pages = sys::map(64 << 10).unwrap();
-        let memory = &mut pages[16..][..payload.len().next_multiple_of(PAGE)];
+        const LARGEST: usize = 64 << 10;
+        let pages = sys::map(2 * LARGEST).unwrap();
+        let at = pages.as_ptr() as usize;
+        let begin = at.next_multiple_of(LARGEST) - at + 16;
+        let memory = &mut pages[begin..][..payload.len().next_multiple_of(PAGE)];
         memory[..payload.len()].copy_from_slice(payload);
         let (at, length) = (memory.as_ptr(), memory.len());
         // SAFETY: it stays mapped: `release` cannot give it back.
