@@ -30,7 +30,7 @@ use crate::adapters::descriptors::GivenLimit;
 use crate::adapters::dice::RealDice;
 use crate::adapters::errands::{self, RealErrands};
 use crate::adapters::history::{self, HistoryDatabase};
-use crate::adapters::logging::{self, LogGuard};
+use crate::adapters::logging::{self, LogGuard, WhenFull};
 use crate::adapters::marks::FileMarks;
 use crate::adapters::processes::{ProcessesError, ShimProcesses};
 use crate::adapters::sinks::{self, SinkKind, SinkSpec};
@@ -141,7 +141,14 @@ pub(crate) fn start_log(
             LogFormat::Json => config::LogFormat::Json,
         };
     }
-    let (log, guard) = logging::start(&wanted, args.no_color).map_err(StartError::Log)?;
+    // Both start no service.
+    let when_full = if args.once || args.dry_run {
+        WhenFull::Wait
+    } else {
+        WhenFull::Drop
+    };
+    let started = logging::start(&wanted, args.no_color, when_full);
+    let (log, guard) = started.map_err(StartError::Log)?;
     logging::take_panics(&log, &guard);
     if let Err(taken) = logging::take_log_crate(&log, &wanted.filter) {
         warn!(log, "the libraries' own events are not logged"; "why" => %taken);

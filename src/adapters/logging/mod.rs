@@ -20,7 +20,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use queue::LogGuard;
+pub(crate) use queue::{LogGuard, WhenFull};
 pub(crate) use terminal::wants_colour;
 
 /// Starts the log's thread. The log is whole once the guard is dropped; what is logged after
@@ -28,14 +28,18 @@ pub(crate) use terminal::wants_colour;
 ///
 /// # Errors
 /// Where no thread can be started.
-pub(crate) fn start(settings: &LogSettings, no_color: bool) -> std::io::Result<(Logger, LogGuard)> {
+pub(crate) fn start(
+    settings: &LogSettings,
+    no_color: bool,
+    when_full: WhenFull,
+) -> std::io::Result<(Logger, LogGuard)> {
     let format = settings.format;
     let file = settings
         .file
         .clone()
         .map(|path| rotate::RotatedFile::new(path, settings.max_size, settings.keep));
-    let (queue, guard) = queue::start(move || queue::Outlets {
-        terminal: terminal::Terminal::stderr(),
+    let (queue, guard) = queue::start(when_full, move || queue::Outlets {
+        terminal: terminal::Terminal::stderr(when_full),
         terminal_format: match format {
             LogFormat::Json => format::Format::json(),
             LogFormat::Term => format::Format::lines(!no_color && wants_colour()),

@@ -34,10 +34,20 @@ enum Item {
     Finish,
 }
 
-/// What takes records and never waits.
+/// What takes records.
 pub(super) struct Queue {
     to: AssertUnwindSafe<SyncSender<Item>>,
     lost: Arc<AtomicU64>,
+    when_full: WhenFull,
+}
+
+/// What becomes of a record for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// It is lost, and counted: nothing that is supervised waits for a slow terminal or disk.
+    Drop,
+    /// It waits: there is nothing to supervise, and who looks on wants each line.
+    Wait,
 }
 
 /// Keeps the log's thread; dropping it writes all that waits and ends the log.
@@ -62,6 +72,7 @@ pub(super) struct Outlets {
 
 /// Starts the thread. The outlets are made in it.
 pub(super) fn start(
+    when_full: WhenFull,
     outlets: impl FnOnce() -> Outlets + Send + 'static,
 ) -> io::Result<(Queue, LogGuard)> {
     let (to, from) = sync_channel(CAPACITY);
@@ -76,6 +87,7 @@ pub(super) fn start(
     let queue = Queue {
         to: AssertUnwindSafe(to.clone()),
         lost,
+        when_full,
     };
     let guard = LogGuard {
         to,
@@ -92,11 +104,14 @@ impl Drain for Queue {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         let item = Item::Record(RealClock.wall(), AsyncRecord::from(record, values));
-        match self.to.try_send(item) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+        let sent = match self.to.try_send(item) {
+            Err(TrySendError::Full(item)) if self.when_full == WhenFull::Wait => {
+                self.to.send(item).is_ok()
             }
+            sent => sent.is_ok(),
+        };
+        if !sent {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -43,8 +43,8 @@ impl World {
         format: fn() -> Format,
     ) -> (Logger, LogGuard) {
         let file = self.file();
-        let (queue, guard) = queue::start(move || Outlets {
-            terminal: Terminal::file(terminal),
+        let (queue, guard) = queue::start(WhenFull::Drop, move || Outlets {
+            terminal: Terminal::file(terminal, WhenFull::Drop),
             terminal_format: format(),
             file: Some(file),
             file_format: Format::lines(false),
@@ -228,10 +228,10 @@ fn a_flood_is_counted_and_the_count_is_logged() {
     let (go, gone) = std::sync::mpsc::sync_channel::<()>(0);
     let file = world.file();
     let terminal = fs::File::create(world.home.path().join("terminal")).expect("a file");
-    let (queue, guard) = queue::start(move || {
+    let (queue, guard) = queue::start(WhenFull::Drop, move || {
         gone.recv().expect("told to go on");
         Outlets {
-            terminal: Terminal::file(terminal),
+            terminal: Terminal::file(terminal, WhenFull::Drop),
             terminal_format: Format::lines(false),
             file: Some(file),
             file_format: Format::lines(false),
@@ -255,6 +255,38 @@ fn a_flood_is_counted_and_the_count_is_logged() {
             2000 - written
         )
     );
+}
+
+#[test]
+fn who_wants_each_line_gets_each_line_however_slowly_it_is_read() {
+    let world = World::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let file = world.file();
+    let (queue, guard) = queue::start(WhenFull::Wait, move || Outlets {
+        terminal: Terminal::file(fs::File::from(OwnedFd::from(writer)), WhenFull::Wait),
+        terminal_format: Format::lines(false),
+        file: Some(file),
+        file_format: Format::lines(false),
+    })
+    .expect("started");
+    let log = Logger::root(filter::Filtered::new(filter::Levels(levels()), queue), o!());
+    let reading = std::thread::spawn(move || {
+        // Not before the pipe and the queue are full.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let mut text = String::new();
+        let mut reader = fs::File::from(OwnedFd::from(reader));
+        reader.read_to_string(&mut text).expect("all of it");
+        text
+    });
+    let filler = "x".repeat(100);
+    for n in 0..3000 {
+        info!(log, "flood"; "n" => n, "filler" => &filler);
+    }
+    drop(guard);
+    drop(log);
+    let shown = reading.join().expect("read");
+    assert_eq!(shown.lines().count(), 3000);
+    assert_eq!(world.in_file().lines().count(), 3000);
 }
 
 #[test]
@@ -370,7 +402,7 @@ fn the_program_s_own_log_can_be_started_without_a_file() {
         max_size: 10_000_000,
         keep: 5,
     };
-    let (log, guard) = start(&settings, true).expect("started");
+    let (log, guard) = start(&settings, true, WhenFull::Drop).expect("started");
     debug!(log, "not shown");
     drop(guard);
     std::io::stderr().flush().expect("flushed");
