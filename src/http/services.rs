@@ -88,6 +88,13 @@ pub(super) async fn control(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    if !request.query_string().is_empty() {
+        // `?for=1h` ignored would be a pause for ever.
+        return Err(Problem::bad(
+            "bad_query",
+            "nothing is read from the query here; a pause says how long in its body: {\"for\": \"1h\"}",
+        ));
+    }
     let body = body::read(request, payload, api.patience.body).await?;
     let verb = with_body(verb, &body, request.headers().get(header::CONTENT_TYPE))?;
     let known = checked(name)?;

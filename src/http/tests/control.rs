@@ -46,6 +46,22 @@ async fn a_pause_may_say_for_how_long() {
 }
 
 #[actix_web::test]
+async fn what_is_asked_for_in_the_query_is_refused_not_ignored() {
+    let world = World::new().await;
+    for path in ["/api/services/a/pause?for=1s", "/api/services/ours/stop?x"] {
+        let answer = world.tcp("POST", path, &[TOKEN]).await;
+        assert_eq!(
+            (answer.status, &*answer.code()),
+            (400, "bad_query"),
+            "{path}"
+        );
+        assert!(answer.body.contains("body"), "{answer:?}");
+    }
+    assert_ne!(world.actors.view("a").await.state.as_str(), "paused");
+    assert!(world.actors.view("ours").await.pid.is_some());
+}
+
+#[actix_web::test]
 async fn f65_a_simple_post_with_a_body_is_415() {
     let world = World::new().await;
     let path = "/api/services/ours/stop";
