@@ -93,7 +93,10 @@ pub(crate) fn announce(settings: &SyncSettings, mode: Mode, log: &Logger) {
     info!(log, "Watching {} directories", directories.len());
     for directory in directories {
         info!(log, "{}", directory.shown; "table" => directory.table.name());
-        if !directory.path.is_dir() {
+        if directory.path.is_file() {
+            warn!(log, "sync: this is a file, and only directories are mirrored";
+                "path" => directory.path.display().to_string());
+        } else if !directory.path.is_dir() {
             warn!(log, "sync: there is no such directory yet, it is mirrored when it appears";
                 "path" => directory.path.display().to_string());
         }
