@@ -12,21 +12,38 @@ use nix::sys::signal::Signal;
 use crate::common::World;
 use crate::common::wait::wait_until;
 
+/// What a service manager is to us: a socket on which it listens.
+struct Manager {
+    dir: tempfile::TempDir,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a timeout");
+        Self { dir, socket }
+    }
+
+    fn path(&self) -> String {
+        self.dir.path().join("notify").display().to_string()
+    }
+
+    fn hear(&self) -> String {
+        let mut buffer = [0; 512];
+        let count = self.socket.recv(&mut buffer).expect("something is said");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+}
+
 #[test]
 fn a_service_manager_hears_ready_signs_of_life_and_the_end() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
-    let hear = || {
-        let mut buffer = [0; 512];
-        let count = manager.recv(&mut buffer).expect("something is said");
-        String::from_utf8_lossy(&buffer[..count]).into_owned()
-    };
+    let manager = Manager::new();
     let mut world = World::plan()
-        .env("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .env("NOTIFY_SOCKET", &manager.path())
         .env("WATCHDOG_USEC", "400000")
         .service("web", "interval = \"1h\"")
         .service(
@@ -35,7 +52,7 @@ fn a_service_manager_hears_ready_signs_of_life_and_the_end() {
         )
         .start();
     wait_until("it is ready", || {
-        let said = hear();
+        let said = manager.hear();
         // A start on a machine under load may take its time.
         assert!(
             said.starts_with("READY=1") || said.starts_with("EXTEND_TIMEOUT_USEC="),
@@ -44,38 +61,30 @@ fn a_service_manager_hears_ready_signs_of_life_and_the_end() {
         said.starts_with("READY=1").then_some(())
     });
     for _ in 0..3 {
-        assert_eq!(hear(), "WATCHDOG=1");
+        assert_eq!(manager.hear(), "WATCHDOG=1");
     }
     let shown = wait_until("the child shows its environment", || {
         let shown = world.read("shown");
         shown.contains("NOTIFY_SOCKET").then_some(shown)
     });
-    assert!(!shown.contains(path.to_str().expect("text")), "{shown}");
+    assert!(!shown.contains(&manager.path()), "{shown}");
     world.signal(Signal::SIGTERM);
-    wait_until("its end is said", || (hear() == "STOPPING=1").then_some(()));
+    wait_until("its end is said", || {
+        (manager.hear() == "STOPPING=1").then_some(())
+    });
     world.wait_exit();
 }
 
 #[test]
 fn f34_a_service_manager_waits_for_who_cannot_see_yet_what_runs() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
-    let hear = || {
-        let mut buffer = [0; 512];
-        let count = manager.recv(&mut buffer).expect("something is said");
-        String::from_utf8_lossy(&buffer[..count]).into_owned()
-    };
+    let manager = Manager::new();
     let mut world = World::plan()
-        .env("NOTIFY_SOCKET", path.to_str().expect("text"))
+        .env("NOTIFY_SOCKET", &manager.path())
         .service("web", "command = [\"sleep\", \"1000\"]")
         .start();
     let before = world.wait_healthy("web");
     wait_until("it is ready", || {
-        hear().starts_with("READY=1").then_some(())
+        manager.hear().starts_with("READY=1").then_some(())
     });
     world.kill();
     // What cannot be opened: neither is it there nor is it not.
@@ -85,11 +94,11 @@ fn f34_a_service_manager_waits_for_who_cannot_see_yet_what_runs() {
     std::os::unix::fs::symlink(&lock, &lock).expect("a link to itself");
     world.spawn();
     for _ in 0..2 {
-        assert!(hear().starts_with("EXTEND_TIMEOUT_USEC="));
+        assert!(manager.hear().starts_with("EXTEND_TIMEOUT_USEC="));
     }
     std::fs::rename(&aside, &lock).expect("the lock");
     wait_until("it is ready", || {
-        hear().starts_with("READY=1").then_some(())
+        manager.hear().starts_with("READY=1").then_some(())
     });
     assert_eq!(world.wait_healthy("web").pid, before.pid);
 }
